@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# Sourced by the scripts beside this folder: where things are kept, and steps that show how long they take.
+# Everything said here goes to stderr, so that a script's stdout is data.
+
+# shellcheck disable=SC2034  # read by the scripts that source this file
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+CACHE=${STACKUP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/stackup}
+LOGS=$CACHE/log
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
+mkdir -p "$LOGS"
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "${0##*/}: $*"; exit 1; }
+
+# version KEY prints the version that manifests/versions.yaml names for it.
+version() {
+  local found
+  found=$(sed -nE "s/^ *$1: *[\"']?v?([^\"' #]+).*/\1/p" "$ROOT/manifests/versions.yaml" | head -n 1)
+  [[ $found ]] || die "manifests/versions.yaml names no version for '$1'"
+  printf '%s\n' "$found"
+}
+
+# help prints the comment at the top of the script.
+help() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; }
+
+# step TITLE COMMAND… runs a command with its output in a log file, and shows one line with its time;
+# when the command fails, also the end of the log.
+step() {
+  local title=$1 log status=0 start=$SECONDS ticker=
+  shift
+  log=$LOGS/${title//[^[:alnum:].-]/_}.$$.log
+  if [[ -t 2 ]]; then
+    while kill -0 $$ 2>/dev/null; do
+      printf '\r  %-52s %5d s … ' "$title" "$((SECONDS - start))" >&2
+      sleep 1
+    done &
+    ticker=$!
+    trap 'kill "$ticker" 2>/dev/null || true' EXIT
+  fi
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  if [[ $ticker ]]; then
+    kill "$ticker" 2>/dev/null || true
+    wait "$ticker" 2>/dev/null || true
+    trap - EXIT
+    printf '\r' >&2
+  fi
+  if [[ $status = 0 ]]; then
+    printf '  %-52s %5d s    \n' "$title" "$((SECONDS - start))" >&2
+    rm -f "$log"
+  else
+    printf '  %-52s FAILED after %d s; the end of %s:\n' "$title" "$((SECONDS - start))" "$log" >&2
+    tail -n "${STEP_TAIL:-40}" "$log" | sed 's/^/    /' >&2
+  fi
+  return "$status"
+}
