@@ -12,10 +12,12 @@ mkdir -p "$LOGS"
 say() { printf '%s\n' "$*" >&2; }
 die() { say "${0##*/}: $*"; exit 1; }
 
-# version KEY prints the version that manifests/versions.yaml names for it.
+# version KEY prints the version that manifests/versions.yaml names for it: `KEY: 1.2.3`, or `version: 1.2.3` below `KEY:`.
 version() {
   local found
-  found=$(sed -nE "s/^ *$1: *[\"']?v?([^\"' #]+).*/\1/p" "$ROOT/manifests/versions.yaml" | head -n 1)
+  found=$(awk -v key="$1:" '
+    /^[^ #]/ { inside = ($1 == key); if (inside && $2 !~ /^(#|$)/) { print $2; exit } }
+    inside && $1 == "version:" { print $2; exit }' "$ROOT/manifests/versions.yaml" | tr -d "\"'")
   [[ $found ]] || die "manifests/versions.yaml names no version for '$1'"
   printf '%s\n' "$found"
 }
@@ -26,7 +28,7 @@ help() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; }
 # step TITLE COMMAND… runs a command with its output in a log file, and shows one line with its time;
 # when the command fails, also the end of the log.
 step() {
-  local title=$1 log status=0 start=$SECONDS ticker=
+  local title=$1 log status start=$SECONDS ticker=
   shift
   log=$LOGS/${title//[^[:alnum:].-]/_}.$$.log
   if [[ -t 2 ]]; then
@@ -37,7 +39,10 @@ step() {
     ticker=$!
     trap 'kill "$ticker" 2>/dev/null || true' EXIT
   fi
-  "$@" >"$log" 2>&1 </dev/null || status=$?
+  set +e # `"$@" || …` would switch it off inside the command as well
+  (set -e; "$@") >"$log" 2>&1 </dev/null
+  status=$?
+  set -e
   if [[ $ticker ]]; then
     kill "$ticker" 2>/dev/null || true
     wait "$ticker" 2>/dev/null || true
