@@ -1,0 +1,5 @@
+//! The architecture of `stackup` (this page is completed with the rooms).
+
+pub mod graph;
+pub mod model;
+pub mod resource;
