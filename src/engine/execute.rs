@@ -78,6 +78,7 @@ pub async fn execute(
         applied: vec![false; plan.steps.len()],
         edges,
         after: HashMap::new(),
+        inside: HashMap::new(),
         refreshed,
         outputs: BTreeMap::new(),
         ledger: Ledger::new(store, loaded.snapshot, verb, loaded.unfinished),
@@ -113,6 +114,8 @@ pub(super) struct Coordinator<'a> {
     edges: Edges,
     /// What could not be asked about before that resource is there.
     after: HashMap<Address, Vec<Address>>,
+    /// What goes along when that resource goes.
+    pub(super) inside: HashMap<Address, Vec<Address>>,
     pub(super) refreshed: Refreshed,
     pub(super) outputs: BTreeMap<Address, Arc<Value>>,
     ledger: Ledger<'a>,
@@ -158,6 +161,12 @@ impl Coordinator<'_> {
     /// Steps that could not be asked about wait for one more look, once what they live in is there.
     fn hold_back(&mut self) {
         for (i, step) in self.plan.steps.iter().enumerate() {
+            if let Some(Reason::GoesWith(other)) = &step.reason {
+                self.inside
+                    .entry(other.clone())
+                    .or_default()
+                    .push(step.address.clone());
+            }
             let Some(Seen::After(other)) = self.refreshed.found.get(&step.address).map(|found| &found.seen)
             else {
                 continue;

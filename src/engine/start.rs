@@ -161,6 +161,7 @@ impl Coordinator<'_> {
             target,
             live,
             intended,
+            inside: self.inside.get(&step.address).cloned().unwrap_or_default(),
             record,
             tell: self.tell.clone(),
             limit: Arc::clone(limit),
