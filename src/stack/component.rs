@@ -1,0 +1,222 @@
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::{
+    graph::Graph,
+    model::{ComponentModel, ManifestSource},
+};
+
+use super::{
+    merge::name as name_of,
+    reader::{Fields, Reader, suggest},
+    tree::{Content, Node, Place},
+};
+
+const BUILTIN: &str = "builtin:";
+
+/// A component and the places of what it depends on.
+struct Read {
+    model: ComponentModel,
+    depends_on: Vec<Place>,
+}
+
+/// Reads `components`: each on its own, then what they say of one another.
+pub(super) fn components(reader: &mut Reader, items: &[Node]) -> Vec<ComponentModel> {
+    // Names are known even of components that have mistakes, so that one mistake does not cause others.
+    let names: Vec<Option<&str>> = items.iter().map(own_name).collect();
+    unique(reader, items, &names);
+    let read: Vec<_> = items
+        .iter()
+        .enumerate()
+        .filter_map(|(at, item)| component(reader, item, at))
+        .collect();
+    let known: Vec<&str> = names.iter().copied().flatten().collect();
+    depends_on(reader, &read, &known);
+    read.into_iter().map(|component| component.model).collect()
+}
+
+/// The name after environment values were put in.
+fn own_name(item: &Node) -> Option<&str> {
+    let Content::Map(entries) = &item.content else {
+        return None;
+    };
+    entries.iter().find(|e| e.key == "name").and_then(|e| match &e.node.content {
+        Content::Text(name, _) => Some(name.as_str()),
+        Content::Plain(..) | Content::List(_) | Content::Map(_) => None,
+    })
+}
+
+fn unique(reader: &mut Reader, items: &[Node], names: &[Option<&str>]) {
+    for (at, (item, name)) in items.iter().zip(names).enumerate() {
+        if name.is_some() && names.iter().take(at).any(|earlier| earlier == name) {
+            let shown = name_of(item).map_or_else(|| at.to_string(), |name| format!("'{name}'"));
+            reader.wrong(
+                &item.place,
+                format!("a component named {shown} is there already"),
+                "give each component a name of its own",
+            );
+        }
+    }
+}
+
+fn component(reader: &mut Reader, item: &Node, at: usize) -> Option<Read> {
+    let path = format!("components.{}", name_of(item).map_or_else(|| at.to_string(), str::to_owned));
+    let mut fields = reader.fields(item, &path, &item.place)?;
+    let name = match fields.get("name") {
+        Some(node) => reader.label(node, &fields.path("name"), 63),
+        None => {
+            reader.wrong(&item.place, format!("{path}.name is missing"), "any short name, as in name: monitoring");
+            None
+        }
+    };
+    let source = source(reader, &mut fields, item);
+    let namespace = fields.get("namespace");
+    let namespace = namespace.and_then(|node| reader.label(node, &fields.path("namespace"), 63));
+    let labels = labels(reader, &mut fields);
+    let images = reader.texts(&mut fields, "images");
+    let values: BTreeMap<String, Value> = reader
+        .own_keys(&mut fields, "values")
+        .iter()
+        .map(|entry| (entry.key.clone(), entry.node.value()))
+        .collect();
+    let mut patches = Vec::new();
+    for (at, patch) in reader.list(&mut fields, "patches").iter().enumerate() {
+        if reader.fields(patch, &fields.path(&format!("patches.{at}")), &patch.place).is_some() {
+            patches.push(patch.value());
+        }
+    }
+    let mut depends_on = Vec::new();
+    let mut places = Vec::new();
+    for (at, node) in reader.list(&mut fields, "dependsOn").iter().enumerate() {
+        if let Some(needed) = reader.text(node, &fields.path(&format!("dependsOn.{at}"))) {
+            depends_on.push(needed);
+            places.push(node.place.clone());
+        }
+    }
+    reader.finish(&fields, &["helm"]);
+    let model = ComponentModel {
+        name: name?,
+        source: source?,
+        namespace,
+        labels,
+        depends_on,
+        images,
+        values,
+        patches,
+    };
+    Some(Read {
+        model,
+        depends_on: places,
+    })
+}
+
+fn source(reader: &mut Reader, fields: &mut Fields<'_>, item: &Node) -> Option<ManifestSource> {
+    let path = fields.path("manifests");
+    let manifests = fields.get("manifests");
+    if let Some(helm) = fields.entry("helm") {
+        reader.wrong(
+            &helm.place,
+            format!("{}: charts are not supported yet", fields.path("helm")),
+            "render it with `helm template ... > manifests/NAME.yaml` and name that as manifests",
+        );
+        return None;
+    }
+    let Some(node) = manifests else {
+        reader.wrong(
+            &item.place,
+            format!("{path} is missing"),
+            "a folder or file of YAML, or a component inside the program: builtin:monitoring",
+        );
+        return None;
+    };
+    let text = reader.text(node, &path)?;
+    if let Some(name) = text.strip_prefix(BUILTIN) {
+        if name.is_empty() {
+            reader.wrong(&node.place, format!("{path}: builtin: needs a name"), "as in builtin:monitoring");
+            return None;
+        }
+        return Some(ManifestSource::Builtin(name.to_owned()));
+    }
+    if text.contains("://") {
+        reader.wrong(
+            &node.place,
+            format!("{path} is an address, and manifests are read from files only"),
+            "fetch it once, keep it beside the stack file and name that file",
+        );
+        return None;
+    }
+    reader.file(node, &path, true).map(ManifestSource::Path)
+}
+
+/// Labels, as Kubernetes takes them: refused here with a line rather than by a server in the middle.
+fn labels(reader: &mut Reader, fields: &mut Fields<'_>) -> BTreeMap<String, String> {
+    let path = fields.path("labels");
+    let mut labels = BTreeMap::new();
+    for entry in reader.own_keys(fields, "labels") {
+        let name = entry.key.split_once('/').map_or(entry.key.as_str(), |(_, name)| name);
+        if name.is_empty() || !is_label_value(name) {
+            reader.wrong(
+                &entry.place,
+                format!("{path}: '{}' is not the key of a label", entry.key),
+                "as in team or example.com/team",
+            );
+        }
+        let own = format!("{path}.{}", entry.key);
+        let Some(value) = reader.any_text(&entry.node, &own) else {
+            continue;
+        };
+        if !is_label_value(&value) {
+            reader.wrong(
+                &entry.node.place,
+                format!("{own} {} is not the value of a label", entry.node.shown()),
+                "at most 63 letters, digits, dashes, dots and underscores, a letter or digit first and last",
+            );
+        }
+        labels.insert(entry.key.clone(), value);
+    }
+    labels
+}
+
+fn is_label_value(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let outer = |c: char| c.is_ascii_alphanumeric();
+    text.len() <= 63
+        && text.chars().all(inner)
+        && (text.is_empty() || (text.starts_with(outer) && text.ends_with(outer)))
+}
+
+fn depends_on(reader: &mut Reader, read: &[Read], known: &[&str]) {
+    let position = |name: &str| read.iter().position(|component| component.model.name == name);
+    let mut graph = Graph::new(read.len());
+    for (at, component) in read.iter().enumerate() {
+        for (needed, place) in component.model.depends_on.iter().zip(&component.depends_on) {
+            if let Some(needed) = position(needed) {
+                graph.need(at, needed);
+            } else if !known.contains(&needed.as_str()) {
+                let name = &component.model.name;
+                let others: Vec<&str> = known.iter().copied().filter(|other| other != name).collect();
+                reader.wrong(
+                    place,
+                    format!("components.{name} depends on a component that is not there"),
+                    suggest(needed, &others),
+                );
+            }
+        }
+    }
+    let Err(cycle) = graph.order() else { return };
+    let around: Vec<&Read> = cycle.iter().chain(cycle.first()).filter_map(|at| read.get(*at)).collect();
+    let names: Vec<&str> = around.iter().map(|component| component.model.name.as_str()).collect();
+    // The place is that of the first link: what the first component says of the second.
+    let link = around.first().zip(names.get(1)).and_then(|(first, next)| {
+        let at = first.model.depends_on.iter().position(|needed| needed == next)?;
+        first.depends_on.get(at)
+    });
+    if let Some(place) = link {
+        reader.wrong(
+            place,
+            format!("components depend on one another in a circle: {}", names.join(" -> ")),
+            "take one of these dependsOn out",
+        );
+    }
+}
