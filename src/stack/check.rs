@@ -22,7 +22,11 @@ pub(super) fn stack(reader: &mut Reader, root: &Node, folder: &Path) -> Option<S
     let name = match fields.get("name") {
         Some(node) => reader.label(node, "name", LONGEST_NAME),
         None => {
-            reader.wrong(&fields.place, "name is missing", "any short name, as in name: demo");
+            reader.wrong(
+                &fields.place,
+                "name is missing",
+                "any short name, as in name: demo",
+            );
             None
         }
     };
@@ -33,7 +37,11 @@ pub(super) fn stack(reader: &mut Reader, root: &Node, folder: &Path) -> Option<S
             cluster(reader, node, place)
         }
         None => {
-            reader.wrong(&fields.place, "cluster is missing", "as in cluster: {provider: kind, workers: 2}");
+            reader.wrong(
+                &fields.place,
+                "cluster is missing",
+                "as in cluster: {provider: kind, workers: 2}",
+            );
             None
         }
     };
@@ -136,7 +144,18 @@ mod tests {
         assert_eq!(seconds("30m"), Some(1_800));
         assert_eq!(seconds("2d"), Some(172_800));
         assert_eq!(seconds("1d12h30m"), Some(131_400));
-        for text in ["8", "h", "12h1d", "1h1h", "8s", "8 h", "-8h", "1.5h", "99999999999999999999d", "999999d"] {
+        for text in [
+            "8",
+            "h",
+            "12h1d",
+            "1h1h",
+            "8s",
+            "8 h",
+            "-8h",
+            "1.5h",
+            "99999999999999999999d",
+            "999999d",
+        ] {
             assert_eq!(seconds(text), None, "{text}");
         }
     }

@@ -41,7 +41,9 @@ pub(super) fn cluster(reader: &mut Reader, node: &Node, place: &Place) -> Option
             workers: workers(reader, &mut fields, 1),
             kubernetes: kubernetes(reader, &mut fields),
         })),
-        Content::Text(text, _) if text == "existing" => existing(reader, &mut fields).map(ClusterModel::Existing),
+        Content::Text(text, _) if text == "existing" => {
+            existing(reader, &mut fields).map(ClusterModel::Existing)
+        }
         Content::Text(text, _) if text == "eks" => {
             reader.wrong(
                 &provider.place,
@@ -72,8 +74,11 @@ fn foreign(reader: &mut Reader, fields: &Fields<'_>, provider: &str) {
         reported.push(key);
         reader.wrong(
             &entry.place,
-            format!("cluster.{key} is for provider {}, and this one is {provider}", owners.join(" and ")),
-            "leave it out, or choose that provider",
+            format!(
+                "cluster.{key} is not for provider {provider}, only for {}",
+                owners.join(", ")
+            ),
+            "leave it out, or choose another provider",
         );
     }
     reader.finish(fields, &reported);
@@ -99,7 +104,9 @@ fn kind(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<KindModel> {
             .extend(reader.file(archive, &format!("cluster.kind.loadImages.{at}"), false));
     }
     if let Some(config) = own.get("config")
-        && reader.fields(config, "cluster.kind.config", &config.place).is_some()
+        && reader
+            .fields(config, "cluster.kind.config", &config.place)
+            .is_some()
     {
         model.config = Some(config.value());
     }
@@ -155,7 +162,10 @@ fn kubernetes(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<String> {
     }
     reader.wrong(
         &node.place,
-        format!("cluster.kubernetes {} is not a version of Kubernetes", node.shown()),
+        format!(
+            "cluster.kubernetes {} is not a version of Kubernetes",
+            node.shown()
+        ),
         "write minor or patch version without a 'v', as in \"1.34\" or \"1.34.4\"",
     );
     None

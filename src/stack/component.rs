@@ -10,15 +10,16 @@ use crate::{
 use super::{
     merge::name as name_of,
     reader::{Fields, Reader, suggest},
-    tree::{Content, Node, Place},
+    tree::{Content, Node},
 };
 
 const BUILTIN: &str = "builtin:";
 
-/// A component and the places of what it depends on.
-struct Read {
+/// A component, what a message calls it, and what was written where it depends on another.
+struct Read<'a> {
     model: ComponentModel,
-    depends_on: Vec<Place>,
+    label: String,
+    depends_on: Vec<&'a Node>,
 }
 
 /// Reads `components`: each on its own, then what they say of one another.
@@ -31,8 +32,7 @@ pub(super) fn components(reader: &mut Reader, items: &[Node]) -> Vec<ComponentMo
         .enumerate()
         .filter_map(|(at, item)| component(reader, item, at))
         .collect();
-    let known: Vec<&str> = names.iter().copied().flatten().collect();
-    depends_on(reader, &read, &known);
+    depends_on(reader, &read, items, &names);
     read.into_iter().map(|component| component.model).collect()
 }
 
@@ -41,10 +41,13 @@ fn own_name(item: &Node) -> Option<&str> {
     let Content::Map(entries) = &item.content else {
         return None;
     };
-    entries.iter().find(|e| e.key == "name").and_then(|e| match &e.node.content {
-        Content::Text(name, _) => Some(name.as_str()),
-        Content::Plain(..) | Content::List(_) | Content::Map(_) => None,
-    })
+    entries
+        .iter()
+        .find(|e| e.key == "name")
+        .and_then(|e| match &e.node.content {
+            Content::Text(name, _) => Some(name.as_str()),
+            Content::Plain(..) | Content::List(_) | Content::Map(_) => None,
+        })
 }
 
 fn unique(reader: &mut Reader, items: &[Node], names: &[Option<&str>]) {
@@ -60,13 +63,18 @@ fn unique(reader: &mut Reader, items: &[Node], names: &[Option<&str>]) {
     }
 }
 
-fn component(reader: &mut Reader, item: &Node, at: usize) -> Option<Read> {
-    let path = format!("components.{}", name_of(item).map_or_else(|| at.to_string(), str::to_owned));
+fn component<'a>(reader: &mut Reader, item: &'a Node, at: usize) -> Option<Read<'a>> {
+    let label = name_of(item).map_or_else(|| at.to_string(), str::to_owned);
+    let path = format!("components.{label}");
     let mut fields = reader.fields(item, &path, &item.place)?;
     let name = match fields.get("name") {
         Some(node) => reader.label(node, &fields.path("name"), 63),
         None => {
-            reader.wrong(&item.place, format!("{path}.name is missing"), "any short name, as in name: monitoring");
+            reader.wrong(
+                &item.place,
+                format!("{path}.name is missing"),
+                "any short name, as in name: monitoring",
+            );
             None
         }
     };
@@ -82,16 +90,19 @@ fn component(reader: &mut Reader, item: &Node, at: usize) -> Option<Read> {
         .collect();
     let mut patches = Vec::new();
     for (at, patch) in reader.list(&mut fields, "patches").iter().enumerate() {
-        if reader.fields(patch, &fields.path(&format!("patches.{at}")), &patch.place).is_some() {
+        if reader
+            .fields(patch, &fields.path(&format!("patches.{at}")), &patch.place)
+            .is_some()
+        {
             patches.push(patch.value());
         }
     }
     let mut depends_on = Vec::new();
-    let mut places = Vec::new();
+    let mut written = Vec::new();
     for (at, node) in reader.list(&mut fields, "dependsOn").iter().enumerate() {
         if let Some(needed) = reader.text(node, &fields.path(&format!("dependsOn.{at}"))) {
             depends_on.push(needed);
-            places.push(node.place.clone());
+            written.push(node);
         }
     }
     reader.finish(&fields, &["helm"]);
@@ -107,7 +118,8 @@ fn component(reader: &mut Reader, item: &Node, at: usize) -> Option<Read> {
     };
     Some(Read {
         model,
-        depends_on: places,
+        label,
+        depends_on: written,
     })
 }
 
@@ -133,7 +145,11 @@ fn source(reader: &mut Reader, fields: &mut Fields<'_>, item: &Node) -> Option<M
     let text = reader.text(node, &path)?;
     if let Some(name) = text.strip_prefix(BUILTIN) {
         if name.is_empty() {
-            reader.wrong(&node.place, format!("{path}: builtin: needs a name"), "as in builtin:monitoring");
+            reader.wrong(
+                &node.place,
+                format!("{path}: builtin: needs a name"),
+                "as in builtin:monitoring",
+            );
             return None;
         }
         return Some(ManifestSource::Builtin(name.to_owned()));
@@ -154,7 +170,10 @@ fn labels(reader: &mut Reader, fields: &mut Fields<'_>) -> BTreeMap<String, Stri
     let path = fields.path("labels");
     let mut labels = BTreeMap::new();
     for entry in reader.own_keys(fields, "labels") {
-        let name = entry.key.split_once('/').map_or(entry.key.as_str(), |(_, name)| name);
+        let name = entry
+            .key
+            .split_once('/')
+            .map_or(entry.key.as_str(), |(_, name)| name);
         if name.is_empty() || !is_label_value(name) {
             reader.wrong(
                 &entry.place,
@@ -186,36 +205,53 @@ fn is_label_value(text: &str) -> bool {
         && (text.is_empty() || (text.starts_with(outer) && text.ends_with(outer)))
 }
 
-fn depends_on(reader: &mut Reader, read: &[Read], known: &[&str]) {
-    let position = |name: &str| read.iter().position(|component| component.model.name == name);
+fn depends_on(reader: &mut Reader, read: &[Read<'_>], items: &[Node], names: &[Option<&str>]) {
     let mut graph = Graph::new(read.len());
     for (at, component) in read.iter().enumerate() {
-        for (needed, place) in component.model.depends_on.iter().zip(&component.depends_on) {
-            if let Some(needed) = position(needed) {
+        for (needed, written) in component.model.depends_on.iter().zip(&component.depends_on) {
+            if let Some(needed) = read.iter().position(|other| other.model.name == *needed) {
                 graph.need(at, needed);
-            } else if !known.contains(&needed.as_str()) {
-                let name = &component.model.name;
-                let others: Vec<&str> = known.iter().copied().filter(|other| other != name).collect();
+            } else if !names.contains(&Some(needed)) {
+                let label = &component.label;
+                let others: Vec<&str> = items
+                    .iter()
+                    .filter_map(name_of)
+                    .filter(|other| other != label)
+                    .collect();
                 reader.wrong(
-                    place,
-                    format!("components.{name} depends on a component that is not there"),
-                    suggest(needed, &others),
+                    &written.place,
+                    format!(
+                        "components.{label} depends on {}, and there is no such component",
+                        written.shown()
+                    ),
+                    suggest(written.literal().unwrap_or_default(), &others),
                 );
             }
         }
     }
     let Err(cycle) = graph.order() else { return };
-    let around: Vec<&Read> = cycle.iter().chain(cycle.first()).filter_map(|at| read.get(*at)).collect();
-    let names: Vec<&str> = around.iter().map(|component| component.model.name.as_str()).collect();
+    let around: Vec<&Read<'_>> = cycle
+        .iter()
+        .chain(cycle.first())
+        .filter_map(|at| read.get(*at))
+        .collect();
+    let labels: Vec<&str> = around.iter().map(|component| component.label.as_str()).collect();
     // The place is that of the first link: what the first component says of the second.
-    let link = around.first().zip(names.get(1)).and_then(|(first, next)| {
-        let at = first.model.depends_on.iter().position(|needed| needed == next)?;
+    let link = around.first().zip(around.get(1)).and_then(|(first, next)| {
+        let at = first
+            .model
+            .depends_on
+            .iter()
+            .position(|needed| *needed == next.model.name)?;
         first.depends_on.get(at)
     });
-    if let Some(place) = link {
+    if let Some(link) = link {
         reader.wrong(
-            place,
-            format!("components depend on one another in a circle: {}", names.join(" -> ")),
+            &link.place,
+            format!(
+                "components depend on one another in a circle: {}",
+                labels.join(" -> ")
+            ),
             "take one of these dependsOn out",
         );
     }

@@ -31,12 +31,15 @@ fn replace(text: &str, env: &BTreeMap<String, String>) -> Result<String, (String
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(OPEN) {
         result.push_str(before);
-        let (name, after) = after.split_once('}').filter(|(name, _)| is_name(name)).ok_or_else(|| {
-            (
-                "'${env:' must be followed by the name of an environment variable and '}'".to_owned(),
-                "as in ${env:RUN_ID}".to_owned(),
-            )
-        })?;
+        let (name, after) = after
+            .split_once('}')
+            .filter(|(name, _)| is_name(name))
+            .ok_or_else(|| {
+                (
+                    "'${env:' must be followed by the name of an environment variable and '}'".to_owned(),
+                    "as in ${env:RUN_ID}".to_owned(),
+                )
+            })?;
         let value = env.get(name).ok_or_else(|| {
             (
                 format!("the environment variable {name} is not set"),
@@ -69,7 +72,10 @@ mod tests {
     fn values_come_only_where_they_are_asked_for_and_only_once() {
         let replaced = |text| replace(text, &env()).unwrap();
         assert_eq!(replaced("x-${env:A}-${env:B_2}"), "x-1-${env:A}");
-        assert_eq!(replaced("$A ${A} ${value} ${ref:k8s/x.id}"), "$A ${A} ${value} ${ref:k8s/x.id}");
+        assert_eq!(
+            replaced("$A ${A} ${value} ${ref:k8s/x.id}"),
+            "$A ${A} ${value} ${ref:k8s/x.id}"
+        );
     }
 
     #[test]

@@ -58,7 +58,12 @@ pub fn load(request: &Request) -> Result<StackModel, Vec<Mistake>> {
 }
 
 /// Checks the text of one stack file as if it lay in `folder`, without looking at any file. Pure.
-pub fn parse(text: &str, file: &Path, folder: &Path, env: &BTreeMap<String, String>) -> Result<StackModel, Vec<Mistake>> {
+pub fn parse(
+    text: &str,
+    file: &Path,
+    folder: &Path,
+    env: &BTreeMap<String, String>,
+) -> Result<StackModel, Vec<Mistake>> {
     let request = Request {
         env: env.clone(),
         ..Request::default()
@@ -84,8 +89,12 @@ pub fn find(folder: &Path) -> Result<PathBuf, Mistake> {
     if default.is_file() {
         return Ok(default);
     }
-    let found = stack_files(folder)
-        .map_err(|error| wrong(&format!("could not be read: {error}"), "name a stack file with -f".to_owned()))?;
+    let found = stack_files(folder).map_err(|error| {
+        wrong(
+            &format!("could not be read: {error}"),
+            "name a stack file with -f".to_owned(),
+        )
+    })?;
     match found.as_slice() {
         [only] => Ok(only.clone()),
         [] => {
@@ -96,7 +105,10 @@ pub fn find(folder: &Path) -> Result<PathBuf, Mistake> {
                 || "`stackup init` makes one; -f names one that is elsewhere".to_owned(),
                 |file| format!("name one: -f {}; `stackup init` makes a new one", file.display()),
             );
-            Err(wrong("no stack file here: a YAML file with a top-level `cluster:`", hint))
+            Err(wrong(
+                "no stack file here: a YAML file with a top-level `cluster:`",
+                hint,
+            ))
         }
         several => {
             let names: Vec<_> = several
@@ -105,7 +117,7 @@ pub fn find(folder: &Path) -> Result<PathBuf, Mistake> {
                 .collect();
             Err(wrong(
                 &format!("several stack files here: {}", names.join(", ")),
-                format!("name one with -f, or name the usual one {DEFAULT}"),
+                format!("name one with -f, or call the usual one {DEFAULT}"),
             ))
         }
     }
@@ -116,10 +128,19 @@ fn stack_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let yaml = path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml");
         // What cannot be read is not taken by default; named with -f, it says why.
-        let text = if yaml && path.is_file() { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
-        if text.lines().any(|line| line.trim_start_matches('\u{feff}').starts_with("cluster:")) {
+        let text = if yaml && path.is_file() {
+            fs::read_to_string(&path).unwrap_or_default()
+        } else {
+            String::new()
+        };
+        if text
+            .lines()
+            .any(|line| line.trim_start_matches('\u{feff}').starts_with("cluster:"))
+        {
             found.push(path);
         }
     }
@@ -154,8 +175,12 @@ fn read(file: &Path) -> Result<Text, Mistake> {
         wrong(format!("could not be read: {error}"), hint)
     };
     let bytes = fs::read(file).map_err(unreadable)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| wrong(format!("is not UTF-8: {}", error.utf8_error()), "save it as UTF-8"))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        wrong(
+            format!("is not UTF-8: {}", error.utf8_error()),
+            "save it as UTF-8",
+        )
+    })?;
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     // Links are resolved once, here, so that `..` in the file means what it does for a shell.
     let folder = fs::canonicalize(parent.unwrap_or(Path::new("."))).map_err(unreadable)?;
@@ -166,7 +191,11 @@ fn read(file: &Path) -> Result<Text, Mistake> {
 }
 
 /// Merges and checks. Pure: which files must exist comes back instead of being looked at.
-fn check_texts(texts: &[Text], request: &Request, here: &Path) -> (Option<StackModel>, Vec<Needed>, Vec<Mistake>) {
+fn check_texts(
+    texts: &[Text],
+    request: &Request,
+    here: &Path,
+) -> (Option<StackModel>, Vec<Needed>, Vec<Mistake>) {
     let mut mistakes = Vec::new();
     let mut root: Option<Node> = None;
     for Text { source, text } in texts {
@@ -206,7 +235,9 @@ fn check_texts(texts: &[Text], request: &Request, here: &Path) -> (Option<StackM
     // Where a value could not be made, what else is wrong with it is only a consequence.
     let place = |mistake: &Mistake| (mistake.file.clone(), mistake.line, mistake.column);
     let unmade: Vec<_> = mistakes.iter().map(place).collect();
-    reader.mistakes.retain(|mistake| !unmade.contains(&place(mistake)));
+    reader
+        .mistakes
+        .retain(|mistake| !unmade.contains(&place(mistake)));
     mistakes.extend(reader.mistakes);
     (model, reader.files, mistakes)
 }

@@ -32,7 +32,10 @@ pub(super) fn overlay(under: &mut Node, over: Node) {
 pub(super) fn set(root: &mut Node, path: &str, value: &str, source: &Arc<Source>) -> Result<(), Mistake> {
     let place = Place::whole(source);
     let value = parse(value, source).map_err(|mistake| Mistake {
-        hint: Some("text with special characters needs quotes that the shell leaves alone: 'path=\"text\"'".to_owned()),
+        hint: Some(
+            "text with special characters needs quotes that the shell leaves alone: 'path=\"text\"'"
+                .to_owned(),
+        ),
         ..mistake
     })?;
     let mut node = root;
@@ -68,7 +71,10 @@ fn step<'a>(node: &'a mut Node, segment: &str, done: &str, place: &Place) -> Res
     }
     match &mut node.content {
         Content::Map(entries) => {
-            let at = entries.iter().position(|e| e.key == segment).unwrap_or(entries.len());
+            let at = entries
+                .iter()
+                .position(|e| e.key == segment)
+                .unwrap_or(entries.len());
             if at == entries.len() {
                 entries.push(Entry {
                     key: segment.to_owned(),
@@ -86,23 +92,32 @@ fn step<'a>(node: &'a mut Node, segment: &str, done: &str, place: &Place) -> Res
             let known = items.iter().filter_map(name).collect::<Vec<_>>().join(", ");
             let found = at.and_then(|at| items.get_mut(at));
             if found.is_none() {
-                let hint = (!known.is_empty()).then(|| format!("there are: {known}"));
-                return Err(place.mistake(format!("{done} has no item '{segment}'"), hint));
+                let hint = if known.is_empty() {
+                    "count from 0".to_owned()
+                } else {
+                    format!("there are: {known}")
+                };
+                return Err(place.mistake(format!("{done} has no item '{segment}'"), Some(hint)));
             }
             found
         }
         Content::Plain(..) | Content::Text(..) => None,
     }
-    .ok_or_else(|| place.mistake(format!("{done} is neither a map nor a list"), None))
+    .ok_or_else(|| {
+        place.mistake(
+            format!("{done} is neither a map nor a list"),
+            Some("leave out what follows it".to_owned()),
+        )
+    })
 }
 
-/// The name of a list's item: what `name:` in it says.
+/// The name of a list's item, what `name:` in it says, unless it came from the environment.
 pub(super) fn name(item: &Node) -> Option<&str> {
     let Content::Map(entries) = &item.content else {
         return None;
     };
-    entries.iter().find(|e| e.key == "name").and_then(|e| match &e.node.content {
-        Content::Text(name, None) => Some(name.as_str()),
-        _ => None,
-    })
+    entries
+        .iter()
+        .find(|e| e.key == "name")
+        .and_then(|e| e.node.literal())
 }

@@ -20,6 +20,5 @@ pub use load::{Request, find, load, parse};
 pub use schema::{schema, schema_text};
 pub use template::{SCHEMA_FILE, template};
 
-
 #[cfg(test)]
 mod tests;

@@ -102,7 +102,12 @@ impl Reader {
     }
 
     /// The text of a required key.
-    pub(super) fn required(&mut self, fields: &mut Fields<'_>, key: &'static str, hint: &str) -> Option<String> {
+    pub(super) fn required(
+        &mut self,
+        fields: &mut Fields<'_>,
+        key: &'static str,
+        hint: &str,
+    ) -> Option<String> {
         let path = fields.path(key);
         if let Some(node) = fields.get(key) {
             self.text(node, &path)
@@ -128,7 +133,7 @@ impl Reader {
                     "''" => format!("{path} is empty"),
                     shown => format!("{path} {shown} is empty"),
                 },
-                "write a value, or leave the key out",
+                "write a value, or leave it out",
             );
             return None;
         }
@@ -139,6 +144,14 @@ impl Reader {
     pub(super) fn any_text(&mut self, node: &Node, path: &str) -> Option<String> {
         match &node.content {
             Content::Text(text, _) => Some(text.clone()),
+            Content::Plain(Value::Null, _) => {
+                self.wrong(
+                    &node.place,
+                    format!("{path} is empty"),
+                    "write a value, or leave it out",
+                );
+                None
+            }
             // A shell has no quotes of YAML: --set cluster.kubernetes=1.34 means the text.
             Content::Plain(_, written) if !node.place.source.lines => Some(written.clone()),
             Content::Plain(_, written) => {
@@ -169,10 +182,20 @@ impl Reader {
         };
         let number = number.filter(|n| (least..=most).contains(n));
         if number.is_none() {
+            let hint = match &node.content {
+                Content::Text(_, None) => "a number has no quotes",
+                Content::Text(..) => "look at the environment variable",
+                Content::Plain(..) | Content::List(_) | Content::Map(_) => {
+                    "write a number within these bounds"
+                }
+            };
             self.wrong(
                 &node.place,
-                format!("{path} must be a whole number from {least} to {most}, not {}", node.shown()),
-                format!("write it without quotes, as in {path}: 2"),
+                format!(
+                    "{path} must be a whole number from {least} to {most}, not {}",
+                    node.shown()
+                ),
+                hint,
             );
         }
         number
@@ -202,7 +225,8 @@ impl Reader {
     pub(super) fn own_keys<'a>(&mut self, fields: &mut Fields<'a>, key: &'static str) -> &'a [Entry] {
         let path = fields.path(key);
         fields.get(key).map_or(&[], |node| {
-            self.fields(node, &path, &node.place).map_or(&[][..], |own| own.entries)
+            self.fields(node, &path, &node.place)
+                .map_or(&[][..], |own| own.entries)
         })
     }
 
@@ -261,36 +285,40 @@ impl Reader {
 
     /// One of a few words.
     pub(super) fn unknown_word(&mut self, node: &Node, path: &str, words: &[&'static str]) {
-        let hint = match &node.content {
-            Content::Text(text, None) => suggest(text, words),
-            Content::Text(..) | Content::Plain(..) | Content::List(_) | Content::Map(_) => suggest("", words),
-        };
-        let all = words.join(", ");
+        let nearest = node.literal().and_then(|text| nearest(text, words));
         self.wrong(
             &node.place,
-            format!("{path} must be one of {all}, not {}", node.shown()),
-            if hint.starts_with("there") { "choose one of them".to_owned() } else { hint },
+            format!("{path} must be one of {}, not {}", words.join(", "), node.shown()),
+            nearest.unwrap_or_else(|| "choose one of them".to_owned()),
         );
     }
 }
 
 /// The nearest word, or all of them.
 pub(super) fn suggest(word: &str, known: &[&str]) -> String {
-    let nearest = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .min();
-    match nearest {
-        Some((distance, candidate)) if distance <= 1 + candidate.len() / 4 && distance < candidate.len() => {
-            format!("did you mean '{candidate}'?")
-        }
-        Some(_) => {
-            let mut all = known.to_vec();
-            all.sort_unstable();
-            format!("there are: {}", all.join(", "))
-        }
-        None => "there are none".to_owned(),
+    if known.is_empty() {
+        return "there are none".to_owned();
     }
+    nearest(word, known).unwrap_or_else(|| {
+        let mut all = known.to_vec();
+        all.sort_unstable();
+        format!("there are: {}", all.join(", "))
+    })
+}
+
+/// A word that is so near that it may have been meant.
+fn nearest(word: &str, known: &[&str]) -> Option<String> {
+    known
+        .iter()
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()),
+                candidate,
+            )
+        })
+        .min()
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4 && *distance < candidate.len())
+        .map(|(_, candidate)| format!("did you mean '{candidate}'?"))
 }
 
 /// A path without `.` and `..`. The folder of a stack file has no links in it any more when it comes here.

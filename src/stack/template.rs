@@ -40,7 +40,7 @@ pub fn template(provider: &str, name: &str) -> Result<String, Mistake> {
 # An environment value goes where it is written: shop-${{env:USER}}.
 name: {name}
 
-# How long the stack may live, after which `stackup reap` may take it.
+# How long the stack is meant to live.
 # lifetime: 8h
 
 {cluster}

@@ -15,13 +15,23 @@ use crate::model::{CheckLevel, ClusterModel, ManifestSource, Mistake, StackModel
 const SECRET: &str = "Hunter2 must not be shown";
 
 fn env() -> BTreeMap<String, String> {
-    [("RUN_ID", "42"), ("PASSWORD", SECRET), ("EMPTY", ""), ("WORKERS", "3")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
+    [
+        ("RUN_ID", "42"),
+        ("PASSWORD", SECRET),
+        ("EMPTY", ""),
+        ("WORKERS", "3"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
 }
 
 fn check(text: &str) -> Result<StackModel, Vec<Mistake>> {
-    parse(text, Path::new("stack.yaml"), Path::new("/home/project/stacks"), &env())
+    parse(
+        text,
+        Path::new("stack.yaml"),
+        Path::new("/home/project/stacks"),
+        &env(),
+    )
 }
 
 fn rendered(mistakes: &[Mistake]) -> String {
@@ -91,7 +101,10 @@ fn a_whole_file_is_read_into_the_model() {
     assert_eq!(stack.folder, Path::new("/home/project/stacks"));
     assert_eq!(stack.lifetime, Some(Duration::from_secs(36 * 3600)));
     assert_eq!(stack.verify, Some(CheckLevel::Quick));
-    assert_eq!(stack.tags, BTreeMap::from([("team".to_owned(), "shop".to_owned())]));
+    assert_eq!(
+        stack.tags,
+        BTreeMap::from([("team".to_owned(), "shop".to_owned())])
+    );
     let ClusterModel::Kind(kind) = &stack.cluster else {
         panic!("{:?}", stack.cluster);
     };
@@ -100,7 +113,10 @@ fn a_whole_file_is_read_into_the_model() {
     assert_eq!(kind.image.as_deref(), Some("kindest/node:v1.34.11"));
     assert_eq!(
         kind.load_images,
-        [Path::new("/home/project/stacks/images/a.tar"), Path::new("/images/b.tar")]
+        [
+            Path::new("/home/project/stacks/images/a.tar"),
+            Path::new("/images/b.tar")
+        ]
     );
     assert_eq!(kind.config, Some(json!({"networking": {"apiServerPort": 6443}})));
     let [shop, monitoring] = stack.components.as_slice() else {
@@ -116,7 +132,10 @@ fn a_whole_file_is_read_into_the_model() {
     assert_eq!(monitoring.values.get("grafana.enabled"), Some(&json!(false)));
     let config = monitoring.values.get("alertmanager.config");
     assert_eq!(config, Some(&json!(format!("password: {SECRET}"))));
-    assert_eq!(monitoring.patches[0]["merge"]["spec"]["replicas"], json!("${value}"));
+    assert_eq!(
+        monitoring.patches[0]["merge"]["spec"]["replicas"],
+        json!("${value}")
+    );
 }
 
 #[test]
@@ -127,17 +146,24 @@ fn what_is_left_out_has_a_default() {
     };
     assert_eq!((kwok.workers, &kwok.kubernetes), (1, &None));
     assert_eq!(stack.verify, Some(CheckLevel::Standard));
-    assert_eq!((stack.lifetime, stack.components.len(), stack.tags.len()), (None, 0, 0));
+    assert_eq!(
+        (stack.lifetime, stack.components.len(), stack.tags.len()),
+        (None, 0, 0)
+    );
 }
 
 #[test]
 fn an_existing_cluster_is_named_by_its_context() {
-    let stack = check("name: a\ncluster: {provider: existing, existing: {context: c, kubeconfig: k.yaml}}\n").unwrap();
+    let stack = check("name: a\ncluster: {provider: existing, existing: {context: c, kubeconfig: k.yaml}}\n")
+        .unwrap();
     let ClusterModel::Existing(existing) = &stack.cluster else {
         panic!("{:?}", stack.cluster);
     };
     assert_eq!(existing.context, "c");
-    assert_eq!(existing.kubeconfig.as_deref(), Some(Path::new("/home/project/stacks/k.yaml")));
+    assert_eq!(
+        existing.kubeconfig.as_deref(),
+        Some(Path::new("/home/project/stacks/k.yaml"))
+    );
 }
 
 #[test]
@@ -237,10 +263,13 @@ fn every_mistake_is_told_with_its_place_and_what_to_do() {
         }
         let rendered = rendered(&mistakes);
         assert!(!rendered.contains(SECRET) && !rendered.is_empty(), "{text}");
-        let numbered: String = text.lines().enumerate().fold(String::new(), |mut all, (n, line)| {
-            writeln!(all, "{:>3} | {line}", n + 1).unwrap();
-            all
-        });
+        let numbered: String = text
+            .lines()
+            .enumerate()
+            .fold(String::new(), |mut all, (n, line)| {
+                writeln!(all, "{:>3} | {line}", n + 1).unwrap();
+                all
+            });
         write!(all, "{numbered}{rendered}\n").unwrap();
     }
     insta::assert_snapshot!(all);
@@ -249,12 +278,21 @@ fn every_mistake_is_told_with_its_place_and_what_to_do() {
 #[test]
 fn later_files_lie_over_earlier_ones_and_every_mistake_keeps_its_own_file() {
     let folder = folder(&[
-        ("stacks/base.yaml", "name: a\ncluster: {provider: kind, workers: 2}\ncomponents:\n- {name: x, manifests: x.yaml}\ntags: {a: one, b: two}\n"),
+        (
+            "stacks/base.yaml",
+            "name: a\ncluster: {provider: kind, workers: 2}\ncomponents:\n- {name: x, manifests: x.yaml}\ntags: {a: one, b: two}\n",
+        ),
         ("stacks/x.yaml", ""),
-        ("over/over.yaml", "cluster:\n  kind:\n    loadImages: [y.tar]\ntags: {b: 2nd, a: ~}\n"),
+        (
+            "over/over.yaml",
+            "cluster:\n  kind:\n    loadImages: [y.tar]\ntags: {b: 2nd, a: ~}\n",
+        ),
         ("over/y.tar", ""),
-        ("over/list.yaml", "components:\n- {name: y, manifests: y.tar}\n"),
-        ("bad/bad.yaml", "cluster:\n  workers: many\n  kind: {loadImages: [y.tar]}\nextra: 1\n"),
+        ("over/list.yaml", "components:\n- {name: z, manifests: y.tar}\n"),
+        (
+            "bad/bad.yaml",
+            "cluster:\n  workers: many\n  kind: {loadImages: [y.tar]}\nextra: 1\n",
+        ),
     ]);
     let folder = folder.path().canonicalize().unwrap();
     let stack = load_in(&folder, &["stacks/base.yaml", "over/over.yaml"], &[]).unwrap();
@@ -262,18 +300,41 @@ fn later_files_lie_over_earlier_ones_and_every_mistake_keeps_its_own_file() {
     let ClusterModel::Kind(kind) = &stack.cluster else {
         panic!("{:?}", stack.cluster);
     };
-    assert_eq!((kind.workers, &kind.load_images), (2, &vec![folder.join("over/y.tar")]));
-    let source = |stack: &StackModel| stack.components.iter().map(|c| c.source.clone()).collect::<Vec<_>>();
-    assert_eq!(source(&stack), [ManifestSource::Path(folder.join("stacks/x.yaml"))]);
+    assert_eq!(
+        (kind.workers, &kind.load_images),
+        (2, &vec![folder.join("over/y.tar")])
+    );
+    let source = |stack: &StackModel| {
+        stack
+            .components
+            .iter()
+            .map(|c| c.source.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        source(&stack),
+        [ManifestSource::Path(folder.join("stacks/x.yaml"))]
+    );
     assert_eq!(stack.tags, BTreeMap::from([("b".to_owned(), "2nd".to_owned())]));
     let stack = load_in(&folder, &["stacks/base.yaml", "over/list.yaml"], &[]).unwrap();
-    assert_eq!(source(&stack), [ManifestSource::Path(folder.join("over/y.tar"))], "lists replace");
-    insta::assert_snapshot!(mistakes_in(&folder, &["stacks/base.yaml", "bad/bad.yaml"], &[]), @"");
+    assert_eq!(
+        source(&stack),
+        [ManifestSource::Path(folder.join("over/y.tar"))],
+        "lists replace"
+    );
+    insta::assert_snapshot!(mistakes_in(&folder, &["stacks/base.yaml", "bad/bad.yaml"], &[]), @r#"
+bad/bad.yaml:2:12: cluster.workers must be a whole number from 0 to 100, not 'many' (a number has no quotes)
+bad/bad.yaml:3:23: cluster.kind.loadImages.0 'y.tar': there is no such file (relative paths are relative to the file that names them)
+bad/bad.yaml:4:1: unknown key 'extra' (there are: cluster, components, lifetime, name, tags, verify)
+"#);
 }
 
 #[test]
 fn set_changes_one_value() {
-    let folder = folder(&[("s.yaml", "name: a\ncluster: {provider: kwok}\ncomponents:\n- {name: x, manifests: builtin:x}\n")]);
+    let folder = folder(&[(
+        "s.yaml",
+        "name: a\ncluster: {provider: kwok}\ncomponents:\n- {name: x, manifests: builtin:x}\n",
+    )]);
     let stack = load_in(
         folder.path(),
         &["s.yaml"],
@@ -295,14 +356,27 @@ fn set_changes_one_value() {
         panic!("{:?}", stack.cluster);
     };
     assert_eq!(kind.workers, 3);
-    assert_eq!(kind.kubernetes.as_deref(), Some("1.30"), "a shell has no quotes of YAML");
+    assert_eq!(
+        kind.kubernetes.as_deref(),
+        Some("1.30"),
+        "a shell has no quotes of YAML"
+    );
     assert_eq!(kind.image.as_deref(), Some("a=b"));
     let [x] = stack.components.as_slice() else {
         panic!("{:?}", stack.components);
     };
-    assert_eq!(x.values, BTreeMap::from([("prometheus.replicas".to_owned(), json!(2))]));
-    assert_eq!(x.images.get("quay.io/a").map(String::as_str), Some("mirror.example/a"));
-    assert_eq!((stack.name.as_str(), stack.verify), ("shop-42", Some(CheckLevel::Standard)));
+    assert_eq!(
+        x.values,
+        BTreeMap::from([("prometheus.replicas".to_owned(), json!(2))])
+    );
+    assert_eq!(
+        x.images.get("quay.io/a").map(String::as_str),
+        Some("mirror.example/a")
+    );
+    assert_eq!(
+        (stack.name.as_str(), stack.verify),
+        ("shop-42", Some(CheckLevel::Standard))
+    );
     assert_eq!(stack.tags.get("a.b").map(String::as_str), Some("1"));
     let wrong = [
         "cluster.workers",
@@ -316,16 +390,36 @@ fn set_changes_one_value() {
         "tags.password=${env:NOBODY}",
         "cluster.kubernetes=new",
     ];
-    let all: String = wrong.iter().map(|set| mistakes_in(folder.path(), &["s.yaml"], &[set])).collect();
-    insta::assert_snapshot!(all, @"");
+    let all: String = wrong
+        .iter()
+        .map(|set| mistakes_in(folder.path(), &["s.yaml"], &[set]))
+        .collect();
+    insta::assert_snapshot!(all, @r#"
+--set cluster.workers: has no value (write path=value, as in cluster.workers=3)
+--set cluster.wrokers: unknown key 'wrokers' in cluster (did you mean 'workers'?)
+--set cluster..workers: the path has an empty part (write it as in cluster.workers=3)
+--set : the path has an empty part (write it as in cluster.workers=3)
+--set components.y.namespace: components has no item 'y' (there are: x)
+--set components.7.namespace: components has no item '7' (there are: x)
+--set name.b: name is neither a map nor a list (leave out what follows it)
+--set cluster.provider: not valid YAML: unclosed bracket '[' (text with special characters needs quotes that the shell leaves alone: 'path="text"')
+--set tags.password: the environment variable NOBODY is not set (set it, as in `NOBODY=... stackup ...`, or write the value here)
+--set cluster.kubernetes: cluster.kubernetes 'new' is not a version of Kubernetes (write minor or patch version without a 'v', as in "1.34" or "1.34.4")
+"#);
 }
 
 #[test]
 fn files_that_are_not_there_are_mistakes_with_a_place() {
     let folder = folder(&[
-        ("s.yaml", "name: a\ncluster:\n  provider: kind\n  kind: {loadImages: [none.tar, sub]}\ncomponents:\n- name: x\n  manifests: ${env:RUN_ID}/x\n- {name: y, manifests: sub}\n"),
+        (
+            "s.yaml",
+            "name: a\ncluster:\n  provider: kind\n  kind: {loadImages: [none.tar, sub]}\ncomponents:\n- name: x\n  manifests: ${env:RUN_ID}/x\n- {name: z, manifests: sub}\n",
+        ),
         ("sub/x", ""),
-        ("k.yaml", "name: a\ncluster: {provider: existing, existing: {context: c, kubeconfig: none}}\n"),
+        (
+            "k.yaml",
+            "name: a\ncluster: {provider: existing, existing: {context: c, kubeconfig: none}}\n",
+        ),
     ]);
     fs::write(folder.path().join("latin"), [b'n', 0xe4]).unwrap();
     let path = folder.path();
@@ -333,7 +427,16 @@ fn files_that_are_not_there_are_mistakes_with_a_place() {
     all += &mistakes_in(path, &["k.yaml"], &[]);
     all += &mistakes_in(path, &["none.yaml", "sub", "latin"], &[]);
     all += &mistakes_in(path, &[], &[]);
-    insta::assert_snapshot!(all, @"");
+    insta::assert_snapshot!(all, @r#"
+s.yaml:4:23: cluster.kind.loadImages.0 'none.tar': there is no such file (relative paths are relative to the file that names them)
+s.yaml:4:33: cluster.kind.loadImages.1 'sub' is a folder, and a file is needed (relative paths are relative to the file that names them)
+s.yaml:7:14: components.x.manifests '${env:RUN_ID}/x': there is no such file or folder (relative paths are relative to the file that names them)
+k.yaml:2:66: cluster.existing.kubeconfig 'none': there is no such file (relative paths are relative to the file that names them)
+none.yaml: could not be read: No such file or directory (os error 2) (`stackup init` makes a stack file)
+sub: could not be read: Is a directory (os error 21) (name the file in it)
+latin: is not UTF-8: incomplete utf-8 byte sequence from index 1 (save it as UTF-8)
+--file: no stack file is named (name one with -f)
+"#);
 }
 
 #[test]
@@ -342,7 +445,9 @@ fn the_stack_file_of_a_folder_is_the_only_one_or_the_one_with_the_usual_name() {
         let folder = folder(files);
         match find(folder.path()) {
             Ok(path) => path.strip_prefix(folder.path()).unwrap().display().to_string(),
-            Err(mistake) => mistake.to_string().replace(&folder.path().display().to_string(), "HERE"),
+            Err(mistake) => mistake
+                .to_string()
+                .replace(&folder.path().display().to_string(), "HERE"),
         }
     };
     let stack = "name: a\ncluster: {provider: kwok}\n";
@@ -354,8 +459,19 @@ fn the_stack_file_of_a_folder_is_the_only_one_or_the_one_with_the_usual_name() {
         found(&[("b.yaml", other)]),
         found(&[("stacks/kind.yaml", stack), ("stacks/other.yaml", stack)]),
     ];
-    insta::assert_snapshot!(answers.join("\n"), @"");
-    assert!(find(Path::new("/nowhere/at/all")).unwrap_err().to_string().contains("could not be read"));
+    insta::assert_snapshot!(answers.join("\n"), @r#"
+a.yaml
+stackup.yaml
+HERE: several stack files here: a.yaml, b.yml (name one with -f, or call the usual one stackup.yaml)
+HERE: no stack file here: a YAML file with a top-level `cluster:` (`stackup init` makes one; -f names one that is elsewhere)
+HERE: no stack file here: a YAML file with a top-level `cluster:` (name one: -f stacks/kind.yaml; `stackup init` makes a new one)
+"#);
+    assert!(
+        find(Path::new("/nowhere/at/all"))
+            .unwrap_err()
+            .to_string()
+            .contains("could not be read")
+    );
 }
 
 fn stacks() -> PathBuf {
@@ -394,6 +510,9 @@ fn the_stacks_of_the_repository_are_valid_and_find_their_schema() {
 #[test]
 fn the_schema_in_the_repository_is_that_of_the_code() {
     let file = stacks().join("stack.schema.json");
+    if std::env::var_os("WRITE").is_some() {
+        fs::write(&file, schema_text()).unwrap();
+    }
     let same = fs::read_to_string(&file).is_ok_and(|text| text == schema_text());
     assert!(same, "run: stackup schema > stacks/stack.schema.json");
 }
@@ -403,7 +522,11 @@ fn the_schema_knows_exactly_the_keys_that_are_read() {
     fn properties(schema: &Value, path: &str, found: &mut Vec<String>) {
         if let Some(map) = schema["properties"].as_object() {
             for (key, inner) in map {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 assert!(inner["description"].is_string(), "{path} has a description");
                 properties(inner, &path, found);
                 found.push(path);
@@ -412,7 +535,9 @@ fn the_schema_knows_exactly_the_keys_that_are_read() {
         let Some(variants) = schema["anyOf"].as_array() else {
             return;
         };
-        variants.iter().for_each(|variant| properties(variant, path, found));
+        variants
+            .iter()
+            .for_each(|variant| properties(variant, path, found));
     }
     let mut schema = schema();
     let item = schema["properties"]["components"]["items"].take();
@@ -420,7 +545,10 @@ fn the_schema_knows_exactly_the_keys_that_are_read() {
     properties(&schema, "", &mut found);
     properties(&item, "components.x", &mut found);
     assert!(found.len() > 20, "{found:?}");
-    let folder = folder(&[("s.yaml", "name: a\ncluster: {provider: kind}\ncomponents: [{name: x, manifests: builtin:x}]\n")]);
+    let folder = folder(&[(
+        "s.yaml",
+        "name: a\ncluster: {provider: kind}\ncomponents: [{name: x, manifests: builtin:x}]\n",
+    )]);
     let unknown = |path: &str, provider: &str| {
         let sets = [format!("cluster.provider={provider}"), format!("{path}=[]")];
         load_in(folder.path(), &["s.yaml"], &sets.each_ref().map(String::as_str))
@@ -428,18 +556,44 @@ fn the_schema_knows_exactly_the_keys_that_are_read() {
             .is_some_and(|mistakes| rendered(&mistakes).contains("unknown key"))
     };
     for path in &found {
-        let provider = if path.starts_with("cluster.existing") { "existing" } else { "kind" };
+        let provider = if path.starts_with("cluster.existing") {
+            "existing"
+        } else {
+            "kind"
+        };
         assert!(!unknown(path, provider), "{path} is in the schema and not read");
     }
     // And the other way round: the hint for an unknown key lists all that are read.
-    for (at, provider) in [("", "kind"), ("cluster", "kind"), ("cluster", "existing"), ("cluster.kind", "kind"), ("components.x", "kind")] {
-        let path = if at.is_empty() { "zzzzzzzzzzzz".to_owned() } else { format!("{at}.zzzzzzzzzzzz") };
+    for (at, provider) in [
+        ("", "kind"),
+        ("cluster", "kind"),
+        ("cluster", "existing"),
+        ("cluster.kind", "kind"),
+        ("components.x", "kind"),
+    ] {
+        let path = if at.is_empty() {
+            "zzzzzzzzzzzz".to_owned()
+        } else {
+            format!("{at}.zzzzzzzzzzzz")
+        };
         let sets = [format!("cluster.provider={provider}"), format!("{path}=1")];
         let mistakes = load_in(folder.path(), &["s.yaml"], &sets.each_ref().map(String::as_str)).unwrap_err();
-        let mistake = mistakes.iter().find(|mistake| mistake.message.starts_with("unknown key")).unwrap();
-        let keys = mistake.hint.as_ref().unwrap().strip_prefix("there are: ").unwrap();
+        let mistake = mistakes
+            .iter()
+            .find(|mistake| mistake.message.starts_with("unknown key"))
+            .unwrap();
+        let keys = mistake
+            .hint
+            .as_ref()
+            .unwrap()
+            .strip_prefix("there are: ")
+            .unwrap();
         for key in keys.split(", ") {
-            let path = if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") };
+            let path = if at.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{at}.{key}")
+            };
             assert!(found.contains(&path), "{path} is read and not in the schema");
         }
     }
@@ -448,7 +602,7 @@ fn the_schema_knows_exactly_the_keys_that_are_read() {
 #[test]
 fn the_schema_refuses_what_it_should() {
     let validator = validator();
-    assert!(validator.is_valid(&as_json(WHOLE)));
+    validator.validate(&as_json(WHOLE)).unwrap();
     for bad in [
         "{}",
         "name: a\ncluster: {provider: eks}",
@@ -473,22 +627,32 @@ fn what_init_writes_is_valid_for_every_provider_and_name() {
             assert!(validator().is_valid(&as_json(&text)), "{text}");
             assert!(text.lines().all(|line| line.len() <= 100), "{text}");
             // What is commented out is meant to be used.
-            let used = text.replace("  # manifests", "#").lines().skip(8).fold(String::new(), |mut all, line| {
-                let bare = line.trim_start();
-                let indent = &line[..line.len() - bare.len()];
-                let option = bare.strip_prefix("# ").filter(|rest| {
-                    rest.trim_start().split_once(": ").or(rest.trim_start().split_once(':')).is_some_and(|(key, _)| {
-                        key.chars().all(|c| c.is_ascii_alphanumeric() || "./".contains(c))
-                    })
-                });
-                writeln!(all, "{indent}{}", option.unwrap_or(bare)).unwrap();
-                all
-            });
+            let used =
+                text.replace("  # manifests", "#")
+                    .lines()
+                    .skip(8)
+                    .fold(String::new(), |mut all, line| {
+                        let bare = line.trim_start();
+                        let indent = &line[..line.len() - bare.len()];
+                        let option = bare.strip_prefix("# ").filter(|rest| {
+                            rest.trim_start()
+                                .split_once(": ")
+                                .or(rest.trim_start().split_once(':'))
+                                .is_some_and(|(key, _)| {
+                                    key.chars().all(|c| c.is_ascii_alphanumeric() || "./".contains(c))
+                                })
+                        });
+                        writeln!(all, "{indent}{}", option.unwrap_or(bare)).unwrap();
+                        all
+                    });
             check(&used).unwrap_or_else(|mistakes| panic!("{}\n{used}", rendered(&mistakes)));
         }
     }
     let mistake = template("minikube", "a").unwrap_err().to_string();
-    assert_eq!(mistake, "--provider: unknown provider 'minikube' (there are: existing, kind, kwok)");
+    assert_eq!(
+        mistake,
+        "--provider: unknown provider 'minikube' (there are: existing, kind, kwok)"
+    );
 }
 
 proptest! {

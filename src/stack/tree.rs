@@ -39,7 +39,13 @@ impl Place {
     }
 
     fn at(source: &Arc<Source>, location: Location) -> Self {
-        let number = |n: u64| if source.lines { usize::try_from(n).unwrap_or(0) } else { 0 };
+        let number = |n: u64| {
+            if source.lines {
+                usize::try_from(n).unwrap_or(0)
+            } else {
+                0
+            }
+        };
         Self {
             source: Arc::clone(source),
             line: number(location.line()),
@@ -99,6 +105,14 @@ impl Node {
     /// Whether nothing is written: the same as leaving the key out.
     pub(super) fn is_null(&self) -> bool {
         matches!(&self.content, Content::Plain(Value::Null, _))
+    }
+
+    /// A text that a message may show.
+    pub(super) fn literal(&self) -> Option<&str> {
+        match &self.content {
+            Content::Text(text, None) => Some(text),
+            Content::Text(..) | Content::Plain(..) | Content::List(_) | Content::Map(_) => None,
+        }
     }
 
     /// The bare value, without places.
