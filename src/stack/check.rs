@@ -19,32 +19,17 @@ const LEVELS: [&str; 3] = ["off", "quick", "standard"];
 /// Reads a whole stack file. Nothing comes back if a part is missing; why is among the reader's mistakes.
 pub(super) fn stack(reader: &mut Reader, root: &Node, folder: &Path) -> Option<StackModel> {
     let mut fields = reader.fields(root, "", &Place::whole(&root.place.source))?;
-    let name = match fields.get("name") {
-        Some(node) => reader.label(node, "name", LONGEST_NAME),
-        None => {
-            reader.wrong(
-                &fields.place,
-                "name is missing",
-                "any short name, as in name: demo",
-            );
-            None
-        }
-    };
+    let name = reader
+        .required(&mut fields, "name", "any short name, as in name: demo")
+        .and_then(|node| reader.label(node, "name", LONGEST_NAME));
     let lifetime = fields.get("lifetime").and_then(|node| lifetime(reader, node));
-    let cluster = match fields.get("cluster") {
-        Some(node) => {
-            let place = fields.entry("cluster").map_or(&node.place, |entry| &entry.place);
-            cluster(reader, node, place)
-        }
-        None => {
-            reader.wrong(
-                &fields.place,
-                "cluster is missing",
-                "as in cluster: {provider: kind, workers: 2}",
-            );
-            None
-        }
-    };
+    let cluster = reader
+        .required(
+            &mut fields,
+            "cluster",
+            "as in cluster: {provider: kind, workers: 2}",
+        )
+        .and_then(|node| cluster(reader, node, fields.place_of("cluster")));
     let items = reader.list(&mut fields, "components");
     let components = components(reader, items);
     let verify = fields

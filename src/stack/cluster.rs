@@ -27,14 +27,8 @@ const MOST_WORKERS: u32 = 100;
 /// Reads `cluster`.
 pub(super) fn cluster(reader: &mut Reader, node: &Node, place: &Place) -> Option<ClusterModel> {
     let mut fields = reader.fields(node, "cluster", place)?;
-    let Some(provider) = fields.get("provider") else {
-        reader.wrong(
-            place,
-            "cluster.provider is missing",
-            format!("one of {}", PROVIDERS.join(", ")),
-        );
-        return None;
-    };
+    let one_of = format!("one of {}", PROVIDERS.join(", "));
+    let provider = reader.required(&mut fields, "provider", &one_of)?;
     let model = match &provider.content {
         Content::Text(text, _) if text == "kind" => kind(reader, &mut fields).map(ClusterModel::Kind),
         Content::Text(text, _) if text == "kwok" => Some(ClusterModel::Kwok(KwokModel {
@@ -95,8 +89,7 @@ fn kind(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<KindModel> {
     let Some(node) = fields.get("kind") else {
         return Some(model);
     };
-    let place = fields.entry("kind").map_or(&node.place, |entry| &entry.place);
-    let mut own = reader.fields(node, "cluster.kind", place)?;
+    let mut own = reader.fields(node, "cluster.kind", fields.place_of("kind"))?;
     model.image = reader.optional(&mut own, "image");
     for (at, archive) in reader.list(&mut own, "loadImages").iter().enumerate() {
         model
@@ -120,9 +113,10 @@ fn existing(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<ExistingMode
         reader.wrong(&fields.place, "cluster.existing.context is missing", hint);
         return None;
     };
-    let place = fields.entry("existing").map_or(&node.place, |entry| &entry.place);
-    let mut own = reader.fields(node, "cluster.existing", place)?;
-    let context = reader.required(&mut own, "context", hint);
+    let mut own = reader.fields(node, "cluster.existing", fields.place_of("existing"))?;
+    let context = reader
+        .required(&mut own, "context", hint)
+        .and_then(|node| reader.text(node, "cluster.existing.context"));
     let kubeconfig = own
         .get("kubeconfig")
         .map(|file| reader.file(file, "cluster.existing.kubeconfig", false));

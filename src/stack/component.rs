@@ -67,18 +67,10 @@ fn component<'a>(reader: &mut Reader, item: &'a Node, at: usize) -> Option<Read<
     let label = name_of(item).map_or_else(|| at.to_string(), str::to_owned);
     let path = format!("components.{label}");
     let mut fields = reader.fields(item, &path, &item.place)?;
-    let name = match fields.get("name") {
-        Some(node) => reader.label(node, &fields.path("name"), 63),
-        None => {
-            reader.wrong(
-                &item.place,
-                format!("{path}.name is missing"),
-                "any short name, as in name: monitoring",
-            );
-            None
-        }
-    };
-    let source = source(reader, &mut fields, item);
+    let name = reader
+        .required(&mut fields, "name", "any short name, as in name: monitoring")
+        .and_then(|node| reader.label(node, &fields.path("name"), 63));
+    let source = source(reader, &mut fields);
     let namespace = fields.get("namespace");
     let namespace = namespace.and_then(|node| reader.label(node, &fields.path("namespace"), 63));
     let labels = labels(reader, &mut fields);
@@ -105,7 +97,7 @@ fn component<'a>(reader: &mut Reader, item: &'a Node, at: usize) -> Option<Read<
             written.push(node);
         }
     }
-    reader.finish(&fields, &["helm"]);
+    reader.finish(&fields, &["helm", "manifests"]);
     let model = ComponentModel {
         name: name?,
         source: source?,
@@ -123,9 +115,7 @@ fn component<'a>(reader: &mut Reader, item: &'a Node, at: usize) -> Option<Read<
     })
 }
 
-fn source(reader: &mut Reader, fields: &mut Fields<'_>, item: &Node) -> Option<ManifestSource> {
-    let path = fields.path("manifests");
-    let manifests = fields.get("manifests");
+fn source(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<ManifestSource> {
     if let Some(helm) = fields.entry("helm") {
         reader.wrong(
             &helm.place,
@@ -134,14 +124,9 @@ fn source(reader: &mut Reader, fields: &mut Fields<'_>, item: &Node) -> Option<M
         );
         return None;
     }
-    let Some(node) = manifests else {
-        reader.wrong(
-            &item.place,
-            format!("{path} is missing"),
-            "a folder or file of YAML, or a component inside the program: builtin:monitoring",
-        );
-        return None;
-    };
+    let path = fields.path("manifests");
+    let hint = "a folder or file of YAML, or a component inside the program: builtin:monitoring";
+    let node = reader.required(fields, "manifests", hint)?;
     let text = reader.text(node, &path)?;
     if let Some(name) = text.strip_prefix(BUILTIN) {
         if name.is_empty() {

@@ -167,10 +167,10 @@ fn read(file: &Path) -> Result<Text, Mistake> {
         hint: Some(hint.to_owned()),
     };
     let unreadable = |error: std::io::Error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => "`stackup init` makes a stack file",
-            std::io::ErrorKind::IsADirectory => "name the file in it",
-            _ => "look at the file's permissions",
+        let hint = if error.kind() == std::io::ErrorKind::NotFound {
+            "`stackup init` makes a stack file"
+        } else {
+            "name a file that can be read"
         };
         wrong(format!("could not be read: {error}"), hint)
     };

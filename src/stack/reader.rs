@@ -47,6 +47,11 @@ impl<'a> Fields<'a> {
         self.entries.iter().find(|e| e.key == key && !e.node.is_null())
     }
 
+    /// Where a key is written; where its map is, if it is not.
+    pub(super) fn place_of(&self, key: &str) -> &Place {
+        self.entry(key).map_or(&self.place, |entry| &entry.place)
+    }
+
     /// The path of a key, for messages and for `--set`.
     pub(super) fn path(&self, key: &str) -> String {
         if self.path.is_empty() {
@@ -101,20 +106,18 @@ impl Reader {
         }
     }
 
-    /// The text of a required key.
-    pub(super) fn required(
+    /// The value of a key that must be there.
+    pub(super) fn required<'a>(
         &mut self,
-        fields: &mut Fields<'_>,
+        fields: &mut Fields<'a>,
         key: &'static str,
         hint: &str,
-    ) -> Option<String> {
-        let path = fields.path(key);
-        if let Some(node) = fields.get(key) {
-            self.text(node, &path)
-        } else {
-            self.wrong(&fields.place, format!("{path} is missing"), hint);
-            None
+    ) -> Option<&'a Node> {
+        let node = fields.get(key);
+        if node.is_none() {
+            self.wrong(&fields.place, format!("{} is missing", fields.path(key)), hint);
         }
+        node
     }
 
     /// The text of an optional key.

@@ -19,6 +19,7 @@ fn env() -> BTreeMap<String, String> {
         ("RUN_ID", "42"),
         ("PASSWORD", SECRET),
         ("EMPTY", ""),
+        ("HOME", "/home/me"),
         ("WORKERS", "3"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -99,7 +100,7 @@ fn a_whole_file_is_read_into_the_model() {
     let stack = check(WHOLE).unwrap();
     assert_eq!(stack.name, "shop-ci-42");
     assert_eq!(stack.folder, Path::new("/home/project/stacks"));
-    assert_eq!(stack.lifetime, Some(Duration::from_secs(36 * 3600)));
+    assert_eq!(stack.lifetime, Some(Duration::from_hours(36)));
     assert_eq!(stack.verify, Some(CheckLevel::Quick));
     assert_eq!(
         stack.tags,
@@ -270,7 +271,7 @@ fn every_mistake_is_told_with_its_place_and_what_to_do() {
                 writeln!(all, "{:>3} | {line}", n + 1).unwrap();
                 all
             });
-        write!(all, "{numbered}{rendered}\n").unwrap();
+        writeln!(all, "{numbered}{rendered}").unwrap();
     }
     insta::assert_snapshot!(all);
 }
@@ -433,7 +434,7 @@ s.yaml:4:33: cluster.kind.loadImages.1 'sub' is a folder, and a file is needed (
 s.yaml:7:14: components.x.manifests '${env:RUN_ID}/x': there is no such file or folder (relative paths are relative to the file that names them)
 k.yaml:2:66: cluster.existing.kubeconfig 'none': there is no such file (relative paths are relative to the file that names them)
 none.yaml: could not be read: No such file or directory (os error 2) (`stackup init` makes a stack file)
-sub: could not be read: Is a directory (os error 21) (name the file in it)
+sub: could not be read: Is a directory (os error 21) (name a file that can be read)
 latin: is not UTF-8: incomplete utf-8 byte sequence from index 1 (save it as UTF-8)
 --file: no stack file is named (name one with -f)
 "#);
@@ -510,9 +511,6 @@ fn the_stacks_of_the_repository_are_valid_and_find_their_schema() {
 #[test]
 fn the_schema_in_the_repository_is_that_of_the_code() {
     let file = stacks().join("stack.schema.json");
-    if std::env::var_os("WRITE").is_some() {
-        fs::write(&file, schema_text()).unwrap();
-    }
     let same = fs::read_to_string(&file).is_ok_and(|text| text == schema_text());
     assert!(same, "run: stackup schema > stacks/stack.schema.json");
 }
@@ -535,9 +533,9 @@ fn the_schema_knows_exactly_the_keys_that_are_read() {
         let Some(variants) = schema["anyOf"].as_array() else {
             return;
         };
-        variants
-            .iter()
-            .for_each(|variant| properties(variant, path, found));
+        for variant in variants {
+            properties(variant, path, found);
+        }
     }
     let mut schema = schema();
     let item = schema["properties"]["components"]["items"].take();
@@ -627,24 +625,20 @@ fn what_init_writes_is_valid_for_every_provider_and_name() {
             assert!(validator().is_valid(&as_json(&text)), "{text}");
             assert!(text.lines().all(|line| line.len() <= 100), "{text}");
             // What is commented out is meant to be used.
-            let used =
-                text.replace("  # manifests", "#")
-                    .lines()
-                    .skip(8)
-                    .fold(String::new(), |mut all, line| {
-                        let bare = line.trim_start();
-                        let indent = &line[..line.len() - bare.len()];
-                        let option = bare.strip_prefix("# ").filter(|rest| {
-                            rest.trim_start()
-                                .split_once(": ")
-                                .or(rest.trim_start().split_once(':'))
-                                .is_some_and(|(key, _)| {
-                                    key.chars().all(|c| c.is_ascii_alphanumeric() || "./".contains(c))
-                                })
-                        });
-                        writeln!(all, "{indent}{}", option.unwrap_or(bare)).unwrap();
-                        all
-                    });
+            let used = text.lines().fold(String::new(), |mut all, line| {
+                let bare = line.trim_start();
+                let indent = &line[..line.len() - bare.len()];
+                let option = bare.strip_prefix("# ").filter(|rest| {
+                    rest.trim_start()
+                        .split_once(": ")
+                        .or(rest.trim_start().split_once(':'))
+                        .is_some_and(|(key, _)| {
+                            key.chars().all(|c| c.is_ascii_alphanumeric() || "./".contains(c))
+                        })
+                });
+                writeln!(all, "{indent}{}", option.unwrap_or(bare)).unwrap();
+                all
+            });
             check(&used).unwrap_or_else(|mistakes| panic!("{}\n{used}", rendered(&mistakes)));
         }
     }
@@ -676,7 +670,8 @@ proptest! {
         from in 0usize..900,
         cut in 0usize..40,
     ) {
-        let part: String = WHOLE.lines().zip(lines.iter().cycle()).filter(|(_, keep)| **keep).map(|(line, _)| format!("{line}\n")).collect();
+        let kept: Vec<_> = WHOLE.lines().zip(lines.iter().cycle()).filter_map(|(line, keep)| keep.then_some(line)).collect();
+        let part = kept.join("\n");
         let whole: String = WHOLE.chars().enumerate().filter(|(at, _)| !(from..from + cut).contains(at)).map(|(_, c)| c).collect();
         for text in [part, whole] {
             if let Err(mistakes) = check(&text) {
