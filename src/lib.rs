@@ -1,6 +1,8 @@
 //! The architecture of `stackup` (this page is completed with the rooms).
 
+pub mod engine;
 pub mod graph;
 pub mod model;
 pub mod resource;
 pub mod stack;
+pub mod state;
