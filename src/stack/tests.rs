@@ -475,6 +475,29 @@ HERE: no stack file here: a YAML file with a top-level `cluster:` (name one: -f 
     );
 }
 
+#[test]
+fn a_file_made_to_exhaust_its_reader_is_refused() {
+    let deep = format!("name: {}", "[".repeat(100_000));
+    let names = ["b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let mut laughs = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (at, name) in names.iter().enumerate() {
+        let before = if at == 0 { "a" } else { names[at - 1] };
+        writeln!(
+            laughs,
+            "{name}: &{name} [{}]",
+            vec![format!("*{before}"); 10].join(", ")
+        )
+        .unwrap();
+    }
+    for text in [deep, laughs] {
+        let mistakes = rendered(&check(&text).unwrap_err());
+        assert!(
+            mistakes.contains("not valid YAML") && mistakes.len() < 500,
+            "{mistakes}"
+        );
+    }
+}
+
 fn stacks() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks")
 }
