@@ -4,4 +4,5 @@ pub mod engine;
 pub mod graph;
 pub mod model;
 pub mod resource;
+pub mod stack;
 pub mod state;
