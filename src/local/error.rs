@@ -121,9 +121,11 @@ impl LocalError {
 
 impl From<LocalError> for ResourceError {
     fn from(error: LocalError) -> Self {
-        let cause = match error {
-            LocalError::Docker(_) => Cause::Unreachable,
-            _ => Cause::Permanent,
+        let unreachable = matches!(error, LocalError::Docker(_));
+        let cause = if unreachable {
+            Cause::Unreachable
+        } else {
+            Cause::Permanent
         };
         Self {
             hint: error.hint(),

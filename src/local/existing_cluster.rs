@@ -30,7 +30,7 @@ impl Resource for ExistingCluster {
         records_inputs: true,
         at_once: 1,
         expected: Some(Duration::from_secs(1)),
-        deadline: Duration::from_secs(60),
+        deadline: Duration::from_mins(1),
     };
 
     type Cloud = Local;

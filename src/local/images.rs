@@ -62,7 +62,7 @@ fn copy(path: &Path, builder: &mut Builder<File>, written: &mut BTreeSet<PathBuf
         }
         let mut header = entry.header().clone();
         match entry.link_name()? {
-            Some(target) => builder.append_link(&mut header, &name, target.into_owned())?,
+            Some(target) => builder.append_link(&mut header, &name, &target)?,
             None => builder.append_data(&mut header, &name, &mut entry)?,
         }
     }

@@ -40,7 +40,7 @@ impl Resource for KindCluster {
         records_inputs: true,
         at_once: 1,
         expected: Some(Duration::from_secs(30)),
-        deadline: Duration::from_secs(600),
+        deadline: Duration::from_mins(10),
     };
 
     type Cloud = Local;
@@ -414,4 +414,171 @@ async fn remove_network(local: &Local) -> Result<(), LocalError> {
         docker(programs, programs.call("docker")?.args(["network", "rm", &name])).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{
+        super::{room::kinds, test},
+        *,
+    };
+
+    fn model(workers: u32) -> KindModel {
+        KindModel {
+            workers,
+            kubernetes: Some("1.34".into()),
+            image: None,
+            load_images: Vec::new(),
+            config: None,
+        }
+    }
+
+    fn node(name: &str, ready: &str) -> Value {
+        json!({
+            "kind": "Node", "metadata": {"name": name},
+            "status": {"conditions": [{"type": "Ready", "status": ready}], "nodeInfo": {"kubeletVersion": "v1.34.4"}},
+        })
+    }
+
+    #[test]
+    fn a_change_of_nodes_version_or_configuration_makes_the_cluster_anew() {
+        let made = KindConfig::new(&model(2), "", &PathBuf::new()).unwrap();
+        let outputs = Cluster {
+            workers: Some(2),
+            kubernetes: Some("v1.34.4".into()),
+            image: Some("kindest/node:v1.34.4".into()),
+            config: Some(made.hash),
+            ..Cluster::default()
+        };
+        // Another patch of the listed image is no reason to make a running cluster anew.
+        assert_eq!(KindCluster::diff(&model(2), &outputs), Change::default());
+        assert_eq!(KindCluster::diff(&model(3), &outputs).forces, ["workers"]);
+        let image = KindModel {
+            image: Some("kindest/node:v1.34.5".into()),
+            ..model(2)
+        };
+        assert_eq!(KindCluster::diff(&image, &outputs).forces, ["image"]);
+        let version = KindModel {
+            kubernetes: Some("1.35".into()),
+            ..model(2)
+        };
+        assert_eq!(KindCluster::diff(&version, &outputs).forces, ["kubernetes"]);
+        let config = KindModel {
+            config: Some(json!({"networking": {"ipFamily": "dual"}})),
+            ..model(2)
+        };
+        assert_eq!(KindCluster::diff(&config, &outputs).forces, ["config"]);
+    }
+
+    #[test]
+    fn what_does_not_work_yet_is_named() {
+        let dns = |available: u32| {
+            json!({"kind": "Deployment", "metadata": {"name": "coredns"}, "spec": {"replicas": 2},
+                   "status": {"availableReplicas": available}})
+        };
+        let proxy =
+            json!({"kind": "DaemonSet", "metadata": {"name": "kube-proxy"}, "status": {"numberReady": 0}});
+        assert_eq!(waiting(&[node("a", "True"), dns(2)]), None);
+        assert_eq!(
+            waiting(&[node("a", "False"), dns(1), proxy]).unwrap(),
+            "node a is not Ready, coredns: 1/2 ready, kube-proxy: 0/1 ready"
+        );
+    }
+
+    #[test]
+    fn a_cluster_is_whole_once_every_node_has_joined_and_there_is_storage() {
+        let container = |name: &str| -> Container {
+            serde_json::from_value(json!({
+                "Id": name, "Name": name, "State": {"Running": true}, "Config": {"Image": "i", "Labels": {}},
+            }))
+            .unwrap()
+        };
+        let (a, b) = (container("a"), container("b"));
+        let storage = json!({"kind": "StorageClass", "metadata": {"name": "standard"}});
+        assert!(whole(&[node("a", "False"), storage.clone()], &[&a]));
+        assert!(!whole(&[node("a", "True"), storage], &[&a, &b]));
+        assert!(!whole(&[node("a", "True")], &[&a]));
+    }
+
+    #[tokio::test]
+    async fn a_real_cluster_is_made_found_foreign_to_others_restarted_and_leaves_nothing() {
+        let Some(image) = std::env::var("STACKUP_LAB_NODE_IMAGE")
+            .ok()
+            .filter(|_| test::control_plane().is_some())
+        else {
+            eprintln!("skipped: STACKUP_CONTROL_PLANE and STACKUP_LAB_NODE_IMAGE are not set");
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let local = Arc::new(test::local(folder.path()));
+        let kinds = kinds(&local);
+        let find = |name: &str| Arc::clone(kinds.iter().find(|kind| kind.name() == name).unwrap());
+        let (kind, images) = (find("kind.cluster"), find("kind.images"));
+        let inputs =
+            json!({"workers": 1, "kubernetes": null, "image": image, "loadImages": [], "config": null});
+        let name = format!("test-{}", std::process::id());
+        let target = test::target(&*kind, &name, inputs.clone());
+        let network_before = network_exists(local.programs(), "kind").await.unwrap();
+
+        assert!(test::observe(&*kind, &target).await.unwrap().is_none());
+        kind.create(&target).await.unwrap();
+        let live = test::until(&*kind, &target, test::ready).await.unwrap();
+        assert_eq!(
+            (&live.outputs["workers"], &live.outputs["profile"]),
+            (&json!(1), &json!("kind"))
+        );
+        assert!(local.kubeconfig().exists() && !folder.path().join("home").exists());
+
+        let mut stranger = target.clone();
+        stranger.stack = Arc::new(Stack {
+            name: name.clone(),
+            uid: "other".into(),
+        });
+        let seen = test::observe(&*kind, &stranger).await.unwrap().unwrap();
+        assert!(seen.foreign.unwrap().contains("kind delete cluster"));
+
+        let archive = folder.path().join("image.tar");
+        super::super::images::tests::archive(&archive, "stackup.test/none:1", &[]);
+        let gone = test::target(
+            &*images,
+            &name,
+            json!({"cluster": live.outputs, "archives": [archive]}),
+        );
+        assert!(test::observe(&*images, &gone).await.unwrap().is_none());
+        assert!(
+            images
+                .create(&gone)
+                .await
+                .unwrap_err()
+                .message
+                .contains("kind load")
+        );
+
+        let programs = local.programs();
+        let nodes = containers(programs, &cluster_name(&name)).await.unwrap();
+        let stop = programs
+            .call("docker")
+            .unwrap()
+            .arg("stop")
+            .args(nodes.iter().map(Container::name));
+        stop.run().await.unwrap();
+        files::remove(&local.kubeconfig()).unwrap();
+        let stopped = test::observe(&*kind, &target).await.unwrap().unwrap();
+        assert_eq!((stopped.changes.len(), stopped.forces.len()), (3, 0));
+        kind.update(&target).await.unwrap();
+        test::until(&*kind, &target, test::ready).await;
+
+        kind.delete(&target).await.unwrap();
+        test::until(&*kind, &target, |live| live.is_none()).await;
+        assert!(
+            containers(programs, &cluster_name(&name))
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        assert!(!local.kubeconfig().exists() && !folder.path().join("kind").exists());
+        assert_eq!(network_exists(programs, "kind").await.unwrap(), network_before);
+    }
 }

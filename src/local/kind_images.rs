@@ -69,7 +69,7 @@ impl Resource for KindImages {
         records_inputs: true,
         at_once: 1,
         expected: Some(Duration::from_secs(15)),
-        deadline: Duration::from_secs(600),
+        deadline: Duration::from_mins(10),
     };
 
     type Cloud = Local;

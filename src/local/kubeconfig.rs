@@ -36,7 +36,10 @@ impl Kubeconfig {
             why: why.to_owned(),
         };
         // The parser's own message may repeat a part of the file, which may be a key.
-        let root: Value = serde_saphyr::from_str(text).map_err(|_| wrong("it is not YAML"))?;
+        let root: Value = serde_saphyr::from_str(text).map_err(|error| match error.location() {
+            Some(place) => wrong(&format!("line {} is not YAML", place.line())),
+            None => wrong("it is not YAML"),
+        })?;
         if !root.is_object() {
             return Err(wrong("it has no fields"));
         }
@@ -110,6 +113,7 @@ impl Kubeconfig {
     }
 
     /// The current context's cluster with another user: one whose token is read from a file, again and again.
+    #[must_use]
     pub fn with_token_file(&self, user: &str, token: &Path) -> Self {
         let cluster = self.cluster().cloned().unwrap_or_default();
         Self {

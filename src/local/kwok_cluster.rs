@@ -64,7 +64,7 @@ impl Resource for KwokCluster {
         records_inputs: true,
         at_once: 1,
         expected: Some(Duration::from_secs(6)),
-        deadline: Duration::from_secs(120),
+        deadline: Duration::from_mins(2),
     };
 
     type Cloud = Local;
@@ -304,8 +304,7 @@ async fn look(local: &Local, target: &Target) -> Result<Option<Seen<Cluster>>, R
         ..Cluster::default()
     };
     let foreign = mark
-        .filter(|mark| mark.uid == target.stack.uid)
-        .is_none()
+        .is_none_or(|mark| mark.uid != target.stack.uid)
         .then(|| {
             format!(
                 "another stack, or this one before its state was lost ({}); to give it up: stop its processes and remove that folder",
@@ -505,7 +504,7 @@ mod tests {
         let mark = folder.path().join("kwok/stackup.json");
         std::fs::write(
             mark,
-            json!({"uid": "uid-half", "kubernetes": "v1.34.4"}).to_string(),
+            json!({"uid": test::uid("half"), "kubernetes": "v1.34.4"}).to_string(),
         )
         .unwrap();
         let live = test::observe(&*kind, &target).await.unwrap().unwrap();
@@ -546,6 +545,7 @@ mod tests {
         let local = Arc::new(test::local(folder.path()));
         let kind = kind(&local);
         let target = test::target(&*kind, "live-kwok", inputs(1));
+        let _ends = test::Ends(folder.path().to_owned(), vec![target.clone()]);
         kind.create(&target).await.unwrap();
         let live = test::until(&*kind, &target, test::ready).await.unwrap();
         assert!(

@@ -50,11 +50,11 @@ pub(crate) struct Outputs {
     token_ends: bool,
 }
 
-/// Our note of what was started.
+/// Our note of what was started. Not its arguments: right after the start the system may not tell them yet.
 #[derive(Serialize, Deserialize)]
 struct Started {
-    process: Process,
-    server: Option<String>,
+    pid: i32,
+    started: u64,
 }
 
 impl Resource for KwokCompanion {
@@ -69,7 +69,7 @@ impl Resource for KwokCompanion {
         records_inputs: true,
         at_once: 4,
         expected: Some(Duration::from_secs(3)),
-        deadline: Duration::from_secs(60),
+        deadline: Duration::from_mins(1),
     };
 
     type Cloud = Local;
@@ -169,7 +169,8 @@ fn log_name(target: &Target) -> String {
 /// Its processes: the one that we noted, or, if we were interrupted before that, those that carry our mark.
 fn running(local: &Local, target: &Target) -> Result<Vec<Process>, LocalError> {
     let noted: Option<Started> = files::read_json(&place(local, target).join("started.json"))?;
-    match noted.map(|noted| noted.process).filter(Process::lives) {
+    let same = |noted: Started| Process::of(noted.pid).filter(|now| now.started == noted.started);
+    match noted.and_then(same) {
         Some(process) => Ok(vec![process]),
         None => Process::marked(&owner(target)),
     }
@@ -230,8 +231,8 @@ async fn start(local: &Local, target: &Target, inputs: &Inputs) -> Result<(), Lo
     let pid = call.spawn(&local.log(&log_name(target))?)?;
     // One that has ended already is noticed by the next look.
     if let Some(process) = i32::try_from(pid).ok().and_then(Process::of) {
-        let server = inputs.cluster.server.clone();
-        files::write_json(&place.join("started.json"), &Started { process, server })?;
+        let Process { pid, started, .. } = process;
+        files::write_json(&place.join("started.json"), &Started { pid, started })?;
     }
     Ok(())
 }
@@ -297,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_token_is_renewed_when_a_fifth_of_its_life_is_left() {
-        assert_eq!(lifetime(&token(100, 160)), Some(Duration::from_secs(60)));
+        assert_eq!(lifetime(&token(100, 160)), Some(Duration::from_mins(1)));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         assert!(token_ends(&path));
@@ -357,6 +358,7 @@ mod tests {
             "live-companion",
             json!({"workers": 1, "kubernetes": null}),
         );
+        let _ends = test::Ends(folder.path().to_owned(), vec![cluster.clone()]);
         cluster_kind.create(&cluster).await.unwrap();
         let live = test::until(&*cluster_kind, &cluster, test::ready).await.unwrap();
 
@@ -369,18 +371,13 @@ mod tests {
         };
         // A program that speaks to the API server and lives on: a watch of what this account may not see ends at once.
         let target = test::target(&*kind, "watcher", inputs(&["proxy", "--port=0"]));
+        let _ends_too = test::Ends(folder.path().to_owned(), vec![target.clone()]);
         assert!(test::observe(&*kind, &target).await.unwrap().is_none());
-        let created = loop {
-            // The controller makes the ServiceAccount a moment after the API server is ready; the engine would retry.
-            match kind.create(&target).await {
-                Ok(_) => break,
-                Err(error) if error.message.contains("not found") => {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-                Err(error) => panic!("{error}"),
-            }
-        };
-        let () = created;
+        // The controller makes the ServiceAccount a moment after the API server is ready; the engine would wait for it.
+        while let Err(error) = kind.create(&target).await {
+            assert!(error.message.contains("not found"), "{error}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
         let running = test::until(&*kind, &target, test::ready).await.unwrap();
 
         // Found again by its mark though the note is lost.

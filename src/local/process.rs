@@ -1,7 +1,6 @@
 use std::{fs, io, path::Path};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde::{Deserialize, Serialize};
 
 use super::{LocalError, program::OWNER};
 
@@ -9,7 +8,7 @@ use super::{LocalError, program::OWNER};
 const TICKS_PER_SECOND: u64 = 100;
 
 /// A process that lives, told apart from a later one with the same id by when it started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Process {
     /// Its id.
     pub(crate) pid: i32,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use serde_json::Value;
 
-use super::{Local, ProgramPaths};
+use super::{Local, ProgramPaths, process::Process, room::owner};
 use crate::{
     model::Address,
     resource::{Kind, Live, Observed, Readiness, ResourceError, Stack, Target},
@@ -27,11 +27,31 @@ pub(crate) fn control_plane() -> Option<std::path::PathBuf> {
     std::env::var_os("STACKUP_CONTROL_PLANE").map(Into::into)
 }
 
+/// The uid of a stack of this name: another one in each run, so that what a broken test left is not taken for ours.
+pub(crate) fn uid(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+/// Ends the processes of a test that failed half-way.
+pub(crate) struct Ends(pub(crate) std::path::PathBuf, pub(crate) Vec<Target>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let mut left = Process::from_folder(&self.0).unwrap_or_default();
+        for target in &self.1 {
+            left.extend(Process::marked(&owner(target)).unwrap_or_default());
+        }
+        for process in left {
+            drop(process.signal(rustix::process::Signal::KILL));
+        }
+    }
+}
+
 /// A target of a stack of this name.
 pub(crate) fn target(kind: &dyn Kind, name: &str, inputs: Value) -> Target {
     let stack = Stack {
         name: name.to_owned(),
-        uid: format!("uid-{name}"),
+        uid: uid(name),
     };
     let address = Address::new(kind.name(), name);
     Target {

@@ -127,7 +127,7 @@ pub struct CompanionSpec {
     pub program: String,
     /// The arguments of the container.
     pub args: Vec<String>,
-    /// The ServiceAccount whose rights it has.
+    /// The `ServiceAccount` whose rights it has.
     pub service_account: String,
 }
 
