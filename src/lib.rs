@@ -2,7 +2,9 @@
 
 pub mod engine;
 pub mod graph;
+pub mod local;
 pub mod model;
+pub mod output;
 pub mod resource;
 pub mod stack;
 pub mod state;
