@@ -11,7 +11,6 @@ use crate::model::Mistake;
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct Definition {
     /// One line for a person who chooses.
-    #[expect(dead_code, reason = "read by people, and checked to be there by its type")]
     pub(super) description: Option<String>,
     /// The namespace for objects that name none.
     pub(super) namespace: Option<String>,

@@ -290,3 +290,241 @@ fn arguments(deployment: &Object) -> Vec<String> {
     let args = containers.first().map_or(&[][..], |container| list_at(container, &["args"]));
     args.iter().filter_map(|argument| text_at(argument, &[])).map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kubernetes::manifest::{
+            fixture::{self, Fixture},
+            images,
+        },
+        model::{ClusterModel, ManifestSource},
+    };
+
+    const CONFIG: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: x}}\n";
+
+    #[test]
+    fn an_object_becomes_a_node_with_its_marks_and_its_cluster() {
+        let mut stack = Fixture::new(&[(
+            "app",
+            "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, namespace: x, labels: {b: c}}, spec: {selector: {matchLabels: {b: c}}, template: {metadata: {labels: {b: c}}}}}\n---\n{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: 'a:b'}}\n",
+        )]);
+        stack.first().labels.insert("team".into(), "shop".into());
+        let wanted = stack.wanted();
+        assert_eq!(
+            *wanted[0].inputs,
+            json!({"cluster": {"$ref": "kwok.cluster/demo"}, "namespaced": true, "object": {
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": "a", "namespace": "x", "labels": {"b": "c", "team": "shop", "stackup/stack": "demo"}},
+                "spec": {"selector": {"matchLabels": {"b": "c"}}, "template": {"metadata": {"labels": {"b": "c"}}}},
+            }})
+        );
+        let told: Vec<_> = wanted.iter().map(|wanted| (wanted.address.as_str(), wanted.kind, wanted.component.as_deref())).collect();
+        assert_eq!(
+            told,
+            [("k8s/x/Deployment/a", "k8s.object", Some("app")), ("k8s/ClusterRole/a:b", "k8s.object", Some("app"))]
+        );
+    }
+
+    #[test]
+    fn the_namespace_is_that_of_the_object_then_of_the_stack_file_then_of_the_component() {
+        let text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: b, namespace: own}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: n}}\n";
+        for (of_stack, of_component, expected) in [(Some("s"), "c", "s"), (None, "c", "c")] {
+            let mut stack = Fixture::new(&[("app", text)]).define("app", &format!("namespace: {of_component}\n"));
+            stack.first().namespace = of_stack.map(str::to_owned);
+            let addresses: Vec<_> = stack.wanted().iter().map(|wanted| wanted.address.to_string()).collect();
+            let expected = [&format!("k8s/{expected}/ConfigMap/a"), "k8s/own/ConfigMap/b", "k8s/Namespace/n"];
+            assert_eq!(addresses, expected);
+        }
+    }
+
+    #[test]
+    fn scope_is_checked_where_it_is_known_and_left_to_a_server_where_it_is_not() {
+        let stack = Fixture::new(&[(
+            "app",
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: n, namespace: x}}\n---\n{apiVersion: e.com/v1, kind: W, metadata: {name: w}}\n",
+        ), (
+            "crd",
+            "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: ws.e.com}, spec: {group: e.com, scope: Namespaced, names: {kind: W, plural: ws}}}\n",
+        )]);
+        assert_eq!(
+            stack.mistakes(),
+            [
+                "app/a.yaml:1:53: ConfigMap a has no namespace (write metadata.namespace, or namespace: of the component in the stack file)",
+                "app/a.yaml:3:53: a Namespace belongs to no namespace (remove metadata.namespace)",
+                "app/a.yaml:5:46: W w has no namespace (write metadata.namespace, or namespace: of the component in the stack file)",
+            ]
+        );
+        let unknown = Fixture::new(&[("app", "{apiVersion: e.com/v1, kind: W, metadata: {name: w}}\n")]);
+        assert_eq!(unknown.wanted()[0].inputs["namespaced"], Value::Null);
+    }
+
+    #[test]
+    fn one_object_given_twice_is_told_with_both_places_whatever_its_version() {
+        let hpa = |version: &str| format!("{{apiVersion: autoscaling/{version}, kind: HorizontalPodAutoscaler, metadata: {{name: a, namespace: x}}}}\n");
+        let stack = Fixture::new(&[("one", &hpa("v2")), ("two", &hpa("v1"))]);
+        let mistakes = stack.mistakes();
+        assert_eq!(mistakes.len(), 1);
+        assert!(mistakes[0].starts_with("two/a.yaml:1:72: HorizontalPodAutoscaler x/a is given twice (first at "), "{mistakes:?}");
+        assert!(mistakes[0].ends_with("one/a.yaml:1:72)"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn kinds_of_one_name_in_two_groups_are_told_apart() {
+        let stack = Fixture::new(&[(
+            "app",
+            "{apiVersion: v1, kind: Event, metadata: {name: a, namespace: x}}\n---\n{apiVersion: events.k8s.io/v1, kind: Event, metadata: {name: a, namespace: x}}\n---\n{apiVersion: v1, kind: Event, metadata: {name: b, namespace: x}}\n",
+        )]);
+        let addresses: Vec<_> = stack.wanted().iter().map(|wanted| wanted.address.to_string()).collect();
+        assert_eq!(addresses, ["k8s/x/Event/a", "k8s/x/Event.events.k8s.io/a", "k8s/x/Event/b"]);
+    }
+
+    #[test]
+    fn mistakes_of_all_components_are_told_at_once_and_show_no_secret() {
+        let mut stack = Fixture::new(&[
+            ("one", "{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: x}, data: {p: hunter2!}, stringData: {q: 12345}}\n"),
+            ("two", CONFIG),
+        ]);
+        stack.model.components[1].values.insert("a".into(), json!("hunter2"));
+        stack.model.components[1].patches = vec![
+            json!({"target": {"name": "hunter"}, "merge": {"stringData": {"p": "hunter2"}}}),
+            json!({"target": {"name": "a"}}),
+            json!({"target": {"name": "a"}, "when": true, "delete": true}),
+        ];
+        let mistakes = stack.mistakes();
+        assert_eq!(mistakes.len(), 5, "{mistakes:#?}");
+        assert!(!mistakes.iter().any(|told| told.contains("hunter2") || told.contains("12345")), "{mistakes:#?}");
+    }
+
+    #[test]
+    fn patches_apply_in_order_provider_then_option_then_user() {
+        let definition = "options: [{name: o, type: string, default: none, description: d, patches: [{target: {name: a}, merge: {data: {b: '${value}', c: '${value}'}}}]}]\n\
+             profiles: {kwok: {patches: [{target: {name: a}, merge: {data: {a: profile, b: profile, c: profile}}}]}}\n";
+        let mut stack = Fixture::new(&[("app", CONFIG)]).define("app", definition);
+        stack.first().values.insert("o".into(), json!("option"));
+        stack.first().patches = vec![json!({"target": {"kind": "ConfigMap"}, "json": [{"op": "replace", "path": "/data/c", "value": "user"}]})];
+        assert_eq!(stack.wanted()[0].inputs["object"]["data"], json!({"a": "profile", "b": "option", "c": "user"}));
+    }
+
+    #[test]
+    fn a_patch_of_the_user_that_matches_nothing_is_a_mistake() {
+        let mut stack = Fixture::new(&[("app", CONFIG)]);
+        stack.first().patches = vec![json!({"target": {"kind": "Secret"}, "delete": true})];
+        assert_eq!(
+            stack.mistakes(),
+            ["/stack: component 'app': a patch's target {kind: Secret} matches no object (a target's kind, name and namespace must each be equal to the object's)"]
+        );
+    }
+
+    #[test]
+    fn an_image_key_that_nothing_uses_is_a_mistake() {
+        let mut stack = Fixture::new(&[("app", "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x}, spec: {containers: [{name: c, image: 'a.io/b:1'}]}}\n")]);
+        stack.first().images.insert("a.oi".into(), "m.example".into());
+        assert_eq!(stack.mistakes(), ["/stack: component 'app': images: nothing uses 'a.oi' (it names: a.io/b:1)"]);
+        stack.first().images = BTreeMap::from([("a.io".into(), "m.example".into())]);
+        assert_eq!(images(&stack.wanted()), BTreeSet::from(["m.example/b:1".to_owned()]));
+    }
+
+    #[test]
+    fn what_the_program_makes_is_told_and_its_authority_is_referred_to() {
+        let text = "{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: x}}\n---\n{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: w}, webhooks: [{name: a, clientConfig: {url: u}}]}\n";
+        let definition = "generate: [{secret: s, certificate: {dnsNames: [a.b], keys: {ca: ca, certificate: c, privateKey: k}}, caBundleOf: [ValidatingWebhookConfiguration/w]}]\n";
+        let stack = Fixture::new(&[("app", text)]).define("app", definition);
+        let wanted = stack.wanted();
+        assert_eq!(
+            wanted[0].inputs["generate"],
+            json!({"certificate": {"dnsNames": ["a.b"], "keys": {"ca": "ca", "certificate": "c", "privateKey": "k"}}})
+        );
+        assert_eq!(
+            wanted[1].inputs["object"]["webhooks"][0]["clientConfig"]["caBundle"],
+            json!({"$ref": "k8s/x/Secret/s", "field": "ca"})
+        );
+        let missing = Fixture::new(&[("app", CONFIG)]).define("app", definition);
+        assert_eq!(missing.mistakes().len(), 2, "{:?}", missing.mistakes());
+    }
+
+    fn shipped(cluster: ClusterModel) -> StackModel {
+        let builtin = |name: &str| fixture::component(name, ManifestSource::Builtin(name.into()));
+        fixture::stack(cluster, vec![builtin("online-boutique"), builtin("monitoring")])
+    }
+
+    fn expanded(model: &StackModel) -> Expanded {
+        expand(model, &fixture::cluster(), &[]).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
+    }
+
+    #[test]
+    fn what_ships_with_the_program_expands_without_mistakes_on_every_provider() {
+        for cluster in fixture::providers() {
+            let kwok = matches!(cluster, ClusterModel::Kwok(_));
+            let expanded = expanded(&shipped(cluster));
+            let count = |kind: &str| {
+                let of = |wanted: &&Wanted| wanted.inputs["object"]["kind"] == kind;
+                expanded.wanted.iter().filter(of).count()
+            };
+            assert_eq!((count("Deployment"), count("DaemonSet"), count("Namespace")), (15, 1, 2));
+            assert_eq!(count("CustomResourceDefinition"), 10);
+            assert_eq!(count("ValidatingWebhookConfiguration"), usize::from(!kwok));
+            assert_eq!(expanded.companions.len(), usize::from(kwok));
+            assert!(expanded.wanted.iter().all(|wanted| wanted.inputs["namespaced"].is_boolean()));
+            let edges = fixture::edges(&expanded.wanted);
+            assert!(edges.len() < 6 * expanded.wanted.len(), "{} edges of {} objects", edges.len(), expanded.wanted.len());
+            assert!(images(&expanded.wanted).len() >= 15);
+        }
+    }
+
+    #[test]
+    fn the_operator_runs_beside_a_simulated_cluster_with_its_own_arguments() {
+        let companion = &expanded(&shipped(fixture::kwok())).companions[0];
+        assert_eq!(companion.program, "operator");
+        assert_eq!(companion.deployment.as_str(), "k8s/monitoring/Deployment/monitoring-kube-prometheus-operator");
+        assert_eq!((companion.namespace.as_str(), companion.service_account.as_str()), ("monitoring", "monitoring-kube-prometheus-operator"));
+        assert_eq!(companion.args[0], "--web.listen-address=127.0.0.1:0");
+    }
+
+    #[test]
+    fn every_option_that_ships_can_be_set_to_something_else() {
+        for cluster in fixture::providers() {
+            let mut model = shipped(cluster);
+            for component in &mut model.components {
+                let files = crate::kubernetes::manifest::files::read(&component.source).unwrap();
+                let mut mistakes = Vec::new();
+                let definition = crate::kubernetes::manifest::component::definition(files.definition.as_ref(), &mut mistakes);
+                assert_eq!(mistakes, []);
+                for option in definition.options {
+                    let other = match option.default {
+                        Value::Bool(value) => json!(!value),
+                        Value::Number(_) => json!(3),
+                        Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => json!("7d"),
+                    };
+                    component.values.insert(option.name, other);
+                }
+            }
+            let wanted = expanded(&model).wanted;
+            assert!(!wanted.iter().any(|wanted| wanted.address.as_str().contains("grafana")), "grafana.enabled is false");
+        }
+    }
+
+    #[test]
+    fn the_shipped_objects_wait_for_what_they_need() {
+        let [_, kind, _] = fixture::providers();
+        let edges = fixture::edges(&expanded(&shipped(kind)).wanted);
+        let operator = "monitoring/Deployment/monitoring-kube-prometheus-operator";
+        for expected in [
+            format!("ValidatingWebhookConfiguration/monitoring-kube-prometheus-admission => {operator}"),
+            "ValidatingWebhookConfiguration/monitoring-kube-prometheus-admission => monitoring/Secret/monitoring-kube-prometheus-admission".into(),
+            format!("monitoring/Prometheus/monitoring-kube-prometheus-prometheus -> {operator}"),
+            "monitoring/Prometheus/monitoring-kube-prometheus-prometheus => CustomResourceDefinition/prometheuses.monitoring.coreos.com".into(),
+            "monitoring/Prometheus/monitoring-kube-prometheus-prometheus -> ClusterRoleBinding/monitoring-kube-prometheus-prometheus".into(),
+            "monitoring/Alertmanager/monitoring-kube-prometheus-alertmanager -> monitoring/Secret/alertmanager-monitoring-kube-prometheus-alertmanager".into(),
+            format!("{operator} -> monitoring/Secret/monitoring-kube-prometheus-admission"),
+            format!("{operator} -> kube-system/RoleBinding/monitoring-kube-prometheus-operator"),
+            "monitoring/Deployment/monitoring-grafana -> monitoring/Secret/monitoring-grafana".into(),
+            "online-boutique/Deployment/frontend -> online-boutique/ServiceAccount/frontend".into(),
+            "online-boutique/Service/frontend => Namespace/online-boutique".into(),
+        ] {
+            assert!(edges.contains(&expected), "{expected}\n{edges:#?}");
+        }
+        assert!(!edges.iter().any(|edge| edge.starts_with("online-boutique/") && edge.contains("monitoring")));
+    }
+}

@@ -7,6 +7,8 @@ mod component;
 mod edges;
 mod expand;
 mod files;
+#[cfg(test)]
+mod fixture;
 mod images;
 mod json_patch;
 mod load;

@@ -159,3 +159,249 @@ fn cycle(items: &[Item], edges: &Edges) -> Option<Mistake> {
 pub(super) fn texts<'a>(value: &'a Value, path: &[&str]) -> impl Iterator<Item = &'a str> {
     list_at(value, path).iter().filter_map(|item| text_at(item, &[]))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::kubernetes::manifest::fixture::Fixture;
+
+    /// Objects in a short form: `apiVersion kind name [namespace]`, then JSON fields.
+    fn text(objects: &[(&str, &str)]) -> String {
+        objects
+            .iter()
+            .map(|(head, fields)| {
+                let mut parts = head.split(' ');
+                let mut part = || parts.next().unwrap_or_default();
+                let (api_version, kind, name, namespace) = (part(), part(), part(), part());
+                let namespace = if namespace.is_empty() { String::new() } else { format!(", namespace: {namespace}") };
+                let fields = if fields.starts_with("metadata") { String::new() } else { format!(", {fields}") };
+                format!("{{apiVersion: {api_version}, kind: {kind}, metadata: {{name: {name}{namespace}}}{fields}}}\n---\n")
+            })
+            .collect()
+    }
+
+    const RBAC: &str = "rbac.authorization.k8s.io/v1";
+    const POD: &str = "spec: {selector: {matchLabels: {app: a}}, template: {metadata: {labels: {app: a}}, spec: {serviceAccountName: sa}}}";
+
+    fn crd() -> (&'static str, &'static str) {
+        (
+            "apiextensions.k8s.io/v1 CustomResourceDefinition ws.e.com",
+            "spec: {group: e.com, scope: Namespaced, names: {kind: W, plural: ws}}",
+        )
+    }
+
+    #[test]
+    fn objects_need_what_they_live_in_and_what_they_name() {
+        let (crd, crd_fields) = crd();
+        let cases: &[(&[(&str, &str)], &[&str])] = &[
+            (&[("v1 Namespace x", "spec: {}"), ("v1 ConfigMap a x", "data: {}")], &["x/ConfigMap/a => Namespace/x"]),
+            (&[("e.com/v1 W w x", "spec: {}"), (crd, crd_fields)], &["x/W/w => CustomResourceDefinition/ws.e.com"]),
+            (
+                &[("v1 ServiceAccount sa x", "automountServiceAccountToken: false"), ("v1 ServiceAccount sa y", "secrets: []"), ("apps/v1 Deployment d x", POD)],
+                &["x/Deployment/d -> kind.images/demo", "x/Deployment/d -> x/ServiceAccount/sa"],
+            ),
+            (
+                &[("storage.k8s.io/v1 StorageClass fast", "provisioner: p"), ("v1 PersistentVolumeClaim c x", "spec: {storageClassName: fast}")],
+                &["x/PersistentVolumeClaim/c -> StorageClass/fast"],
+            ),
+            (
+                &[("scheduling.k8s.io/v1 PriorityClass high", "value: 1"), ("v1 Pod p x", "spec: {priorityClassName: high}")],
+                &["x/Pod/p -> PriorityClass/high", "x/Pod/p -> kind.images/demo"],
+            ),
+            (
+                &[("autoscaling/v2 HorizontalPodAutoscaler h x", "spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: d}}"), ("apps/v1 Deployment d x", POD)],
+                &["x/Deployment/d -> kind.images/demo", "x/HorizontalPodAutoscaler/h -> x/Deployment/d"],
+            ),
+            (&[("e.com/v1 W w x", "spec: {image: 'a.io/b'}")], &["x/W/w -> kind.images/demo"]),
+        ];
+        for (objects, expected) in cases {
+            assert_eq!(Fixture::new(&[("app", &text(objects))]).edges(), *expected, "{objects:?}");
+        }
+    }
+
+    #[test]
+    fn bindings_come_after_role_and_account_and_before_the_pods_that_use_them() {
+        let binding = |kind: &str| format!("{RBAC} {kind} b{}", if kind == "RoleBinding" { " x" } else { "" });
+        let role = |kind: &str| format!("{RBAC} {kind} r{}", if kind == "Role" { " x" } else { "" });
+        for (binding_kind, role_kind, b, r) in [
+            ("RoleBinding", "Role", "x/RoleBinding/b", "x/Role/r"),
+            ("RoleBinding", "ClusterRole", "x/RoleBinding/b", "ClusterRole/r"),
+            ("ClusterRoleBinding", "ClusterRole", "ClusterRoleBinding/b", "ClusterRole/r"),
+        ] {
+            let fields = format!("roleRef: {{kind: {role_kind}, name: r}}, subjects: [{{kind: ServiceAccount, name: sa, namespace: x}}, {{kind: Group, name: g}}]");
+            let stack = Fixture::new(&[(
+                "app",
+                &text(&[(&binding(binding_kind), &fields), (&role(role_kind), "rules: []"), ("v1 ServiceAccount sa x", "secrets: []"), ("apps/v1 Deployment d x", POD)]),
+            )]);
+            let mut expected = vec![
+                format!("{b} -> {r}"),
+                format!("{b} -> x/ServiceAccount/sa"),
+                format!("x/Deployment/d -> {b}"),
+                "x/Deployment/d -> kind.images/demo".into(),
+                "x/Deployment/d -> x/ServiceAccount/sa".into(),
+            ];
+            expected.sort();
+            assert_eq!(stack.edges(), expected);
+        }
+    }
+
+    #[test]
+    fn replicas_of_what_an_autoscaler_scales_are_left_to_it() {
+        let stack = Fixture::new(&[(
+            "app",
+            &text(&[("autoscaling/v2 HorizontalPodAutoscaler h x", "spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: d}}"), ("apps/v1 Deployment d x", POD)]),
+        )]);
+        let wanted = stack.wanted();
+        assert_eq!(wanted[1].inputs["scaledBy"], "k8s/x/HorizontalPodAutoscaler/h");
+        assert!(wanted[0].inputs.get("scaledBy").is_none());
+    }
+
+    fn webhook(policy: &str, rules: &str) -> Vec<String> {
+        let fields = format!("webhooks: [{{name: a, failurePolicy: {policy}, clientConfig: {{service: {{name: s, namespace: x}}}}, rules: [{rules}]}}]");
+        let stack = Fixture::new(&[(
+            "app",
+            &text(&[
+                ("admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration w", &fields),
+                ("v1 Service s x", "spec: {selector: {app: a}}"),
+                ("apps/v1 Deployment d x", POD),
+                ("v1 ServiceAccount sa x", "secrets: []"),
+                ("v1 ConfigMap c y", "data: {}"),
+                ("v1 Service other y", "spec: {}"),
+            ]),
+        )]);
+        let mut edges = stack.edges();
+        edges.retain(|edge| !edge.starts_with("x/Deployment/d"));
+        edges
+    }
+
+    #[test]
+    fn a_webhook_waits_for_its_backend_and_what_it_guards_waits_only_if_it_must() {
+        let own = ["ValidatingWebhookConfiguration/w -> x/Service/s", "ValidatingWebhookConfiguration/w => x/Deployment/d"];
+        let all = "{operations: ['*'], apiGroups: ['*'], apiVersions: ['*'], resources: ['*']}";
+        let maps = "{operations: [CREATE], apiGroups: [''], apiVersions: [v1], resources: [configmaps]}";
+        let deletes = "{operations: [DELETE], apiGroups: [''], apiVersions: [v1], resources: [configmaps]}";
+        assert_eq!(webhook("Ignore", all), own);
+        assert_eq!(webhook("Fail", deletes), own);
+        assert_eq!(webhook("Fail", maps)[2..], ["y/ConfigMap/c => x/Deployment/d"]);
+        // Neither the backend nor what it needs waits for it.
+        assert_eq!(webhook("Fail", all)[2..], ["y/ConfigMap/c => x/Deployment/d", "y/Service/other => x/Deployment/d"]);
+    }
+
+    #[test]
+    fn an_api_service_waits_for_its_backend_and_its_objects_for_it() {
+        let stack = Fixture::new(&[(
+            "app",
+            &text(&[
+                ("apiregistration.k8s.io/v1 APIService v1.e.com", "spec: {service: {name: s, namespace: x}}"),
+                ("v1 Service s x", "spec: {selector: {app: a}}"),
+                ("apps/v1 Deployment d x", POD),
+                ("e.com/v1 W w x", "spec: {}"),
+            ]),
+        )]);
+        assert_eq!(
+            stack.edges(),
+            [
+                "APIService/v1.e.com -> x/Service/s",
+                "APIService/v1.e.com => x/Deployment/d",
+                "x/Deployment/d -> kind.images/demo",
+                "x/W/w => APIService/v1.e.com",
+            ]
+        );
+    }
+
+    #[test]
+    fn converted_resources_wait_for_what_converts_them() {
+        let fields = "spec: {group: e.com, scope: Namespaced, names: {kind: W, plural: ws}, conversion: {strategy: Webhook, webhook: {clientConfig: {service: {name: s, namespace: x}}}}}";
+        let stack = Fixture::new(&[(
+            "app",
+            &text(&[(crd().0, fields), ("v1 Service s x", "spec: {selector: {app: a}}"), ("apps/v1 Deployment d x", POD), ("e.com/v1 W w x", "spec: {}")]),
+        )]);
+        assert!(stack.edges().contains(&"x/W/w => x/Deployment/d".to_owned()));
+    }
+
+    #[test]
+    fn custom_resources_go_before_the_operator_that_works_on_them() {
+        let (crd, crd_fields) = crd();
+        let operator = |group: &str| {
+            let rules = format!("rules: [{{apiGroups: [{group}], resources: [ws], verbs: [watch]}}]");
+            text(&[
+                (crd, crd_fields),
+                ("v1 ServiceAccount sa x", "secrets: []"),
+                (&format!("{RBAC} ClusterRole r"), &rules),
+                (&format!("{RBAC} ClusterRoleBinding b"), "roleRef: {kind: ClusterRole, name: r}, subjects: [{kind: ServiceAccount, name: sa, namespace: x}]"),
+                ("apps/v1 Deployment d x", POD),
+            ])
+        };
+        let resource = text(&[("e.com/v1 W w y", "spec: {}")]);
+        let edge = "y/W/w -> x/Deployment/d".to_owned();
+        for (group, expected) in [("e.com", true), ("'*'", true), ("other.com", false)] {
+            let both = Fixture::new(&[("one", &format!("{}{resource}", operator(group)))]);
+            assert_eq!(both.edges().contains(&edge), expected, "{group}");
+            let apart = Fixture::new(&[("one", &operator(group)), ("two", &resource)]);
+            assert_eq!(apart.edges().contains(&edge), expected, "{group}, in two components");
+        }
+    }
+
+    #[test]
+    fn a_component_begins_when_those_it_depends_on_work() {
+        let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: N}\n---\n";
+        let of = |name: &str| format!("{}{}", namespace.replace('N', name), text(&[(&format!("apps/v1 Deployment d {name}"), POD), (&format!("v1 Service s {name}"), "spec: {}")]));
+        let mut stack = Fixture::new(&[("a", &of("a")), ("b", &of("b")), ("c", &of("c"))]);
+        stack.model.components[1].depends_on = vec!["a".into()];
+        stack.model.components[2].depends_on = vec!["b".into()];
+        let between: Vec<_> = stack.edges().into_iter().filter(|edge| edge.starts_with("Namespace/")).collect();
+        assert_eq!(between, ["Namespace/b => a/Deployment/d", "Namespace/c => b/Deployment/d"]);
+    }
+
+    #[test]
+    fn a_component_without_objects_hands_on_what_it_depends_on() {
+        let mut stack = Fixture::new(&[
+            ("a", &text(&[("v1 ConfigMap a x", "data: {}")])),
+            ("b", "# nothing here\n"),
+            ("c", &text(&[("v1 ConfigMap c x", "data: {}")])),
+        ]);
+        stack.model.components[1].depends_on = vec!["a".into()];
+        stack.model.components[2].depends_on = vec!["b".into()];
+        assert_eq!(stack.edges(), ["x/ConfigMap/c => x/ConfigMap/a"]);
+    }
+
+    #[test]
+    fn an_annotation_declares_an_edge_and_a_wrong_one_is_a_mistake() {
+        let stack = |needs: &str| {
+            Fixture::new(&[(
+                "app",
+                &format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a, namespace: x, annotations: {{stackup/needs: '{needs}'}}}}}}\n---\n{}", text(&[("v1 ConfigMap b x", "data: {}"), ("v1 Namespace n", "spec: {}")])),
+            )])
+        };
+        assert_eq!(stack("k8s/x/ConfigMap/b, k8s/Namespace/n").edges(), ["x/ConfigMap/a => Namespace/n", "x/ConfigMap/a => x/ConfigMap/b"]);
+        assert_eq!(
+            stack("k8s/x/Configmap/b").mistakes(),
+            ["app/a.yaml:1:51: annotation stackup/needs of ConfigMap x/a names 'k8s/x/Configmap/b', which is not in the stack (did you mean 'k8s/x/ConfigMap/b'?)"]
+        );
+    }
+
+    #[test]
+    fn a_circle_is_told_with_its_whole_path() {
+        let mut stack = Fixture::new(&[("a", &text(&[("v1 ConfigMap a x", "data: {}")])), ("b", &text(&[("v1 ConfigMap b x", "data: {}")]))]);
+        stack.model.components[0].depends_on = vec!["b".into()];
+        stack.model.components[1].depends_on = vec!["a".into()];
+        assert_eq!(
+            stack.mistakes(),
+            ["a/a.yaml:1:51: objects need each other in a circle: k8s/x/ConfigMap/a needs k8s/x/ConfigMap/b needs k8s/x/ConfigMap/a (take one of these edges away: dependsOn of a component, annotation stackup/needs, or a reference in an object)"]
+        );
+    }
+
+    #[test]
+    fn edges_stay_linear_in_the_number_of_objects() {
+        let of = |count: usize| {
+            let mut objects = vec![("v1 Namespace x".to_owned(), "spec: {}".to_owned()), (crd().0.to_owned(), crd().1.to_owned())];
+            for number in 0..count {
+                objects.push((format!("v1 ServiceAccount sa{number} x"), "secrets: []".into()));
+                objects.push((format!("e.com/v1 W w{number} x"), "spec: {}".into()));
+                objects.push((format!("apps/v1 Deployment d{number} x"), POD.replace("sa}", &format!("sa{number}}}"))));
+            }
+            let objects: Vec<_> = objects.iter().map(|(head, fields)| (head.as_str(), fields.as_str())).collect();
+            Fixture::new(&[("app", &text(&objects))]).edges().len()
+        };
+        assert_eq!(of(200) - of(100), of(300) - of(200));
+    }
+}
