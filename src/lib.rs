@@ -1,7 +1,9 @@
 //! The architecture of `stackup` (this page is completed with the rooms).
 
+pub mod engine;
 pub mod graph;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 pub mod model;
 pub mod resource;
+pub mod state;
