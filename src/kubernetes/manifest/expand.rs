@@ -329,12 +329,12 @@ mod tests {
 
     #[test]
     fn the_namespace_is_that_of_the_object_then_of_the_stack_file_then_of_the_component() {
-        let text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: b, namespace: own}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: n}}\n";
+        let text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: b, namespace: own}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: m}}\n";
         for (of_stack, of_component, expected) in [(Some("s"), "c", "s"), (None, "c", "c")] {
             let mut stack = Fixture::new(&[("app", text)]).define("app", &format!("namespace: {of_component}\n"));
             stack.first().namespace = of_stack.map(str::to_owned);
             let addresses: Vec<_> = stack.wanted().iter().map(|wanted| wanted.address.to_string()).collect();
-            let expected = [&format!("k8s/{expected}/ConfigMap/a"), "k8s/own/ConfigMap/b", "k8s/Namespace/n"];
+            let expected = [&format!("k8s/{expected}/ConfigMap/a"), "k8s/own/ConfigMap/b", "k8s/Namespace/m"];
             assert_eq!(addresses, expected);
         }
     }
@@ -343,7 +343,7 @@ mod tests {
     fn scope_is_checked_where_it_is_known_and_left_to_a_server_where_it_is_not() {
         let stack = Fixture::new(&[(
             "app",
-            "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: n, namespace: x}}\n---\n{apiVersion: e.com/v1, kind: W, metadata: {name: w}}\n",
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: m, namespace: x}}\n---\n{apiVersion: e.com/v1, kind: W, metadata: {name: w}}\n",
         ), (
             "crd",
             "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: ws.e.com}, spec: {group: e.com, scope: Namespaced, names: {kind: W, plural: ws}}}\n",
@@ -351,9 +351,9 @@ mod tests {
         assert_eq!(
             stack.mistakes(),
             [
-                "app/a.yaml:1:53: ConfigMap a has no namespace (write metadata.namespace, or namespace: of the component in the stack file)",
-                "app/a.yaml:3:53: a Namespace belongs to no namespace (remove metadata.namespace)",
-                "app/a.yaml:5:46: W w has no namespace (write metadata.namespace, or namespace: of the component in the stack file)",
+                "app/a.yaml:1:52: ConfigMap a has no namespace (write metadata.namespace, or namespace: of the component in the stack file)",
+                "app/a.yaml:3:52: a Namespace belongs to no namespace (remove metadata.namespace)",
+                "app/a.yaml:5:50: W w has no namespace (write metadata.namespace, or namespace: of the component in the stack file)",
             ]
         );
         let unknown = Fixture::new(&[("app", "{apiVersion: e.com/v1, kind: W, metadata: {name: w}}\n")]);
@@ -366,8 +366,8 @@ mod tests {
         let stack = Fixture::new(&[("one", &hpa("v2")), ("two", &hpa("v1"))]);
         let mistakes = stack.mistakes();
         assert_eq!(mistakes.len(), 1);
-        assert!(mistakes[0].starts_with("two/a.yaml:1:72: HorizontalPodAutoscaler x/a is given twice (first at "), "{mistakes:?}");
-        assert!(mistakes[0].ends_with("one/a.yaml:1:72)"), "{mistakes:?}");
+        assert!(mistakes[0].starts_with("two/a.yaml:1:78: HorizontalPodAutoscaler x/a is given twice (first at "), "{mistakes:?}");
+        assert!(mistakes[0].ends_with("one/a.yaml:1:78)"), "{mistakes:?}");
     }
 
     #[test]

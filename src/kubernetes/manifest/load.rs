@@ -19,6 +19,9 @@ const SERVER_FIELDS: [&str; 7] = [
     "selfLink",
 ];
 
+/// What helps against a `y` or a `5` where a text belongs.
+const QUOTES: Option<&str> = Some("write it in quotes");
+
 /// Every object of a file; what is wrong goes to `mistakes`, and all of it.
 pub(super) fn load(text: &Text, mistakes: &mut Vec<Mistake>) -> Vec<Object> {
     let (nodes, faults) = yaml::documents(&text.text);
@@ -93,7 +96,7 @@ impl Loader<'_> {
             Some(found) => {
                 let text = found.text();
                 if text.is_none() {
-                    self.tell(found.place, format!("{key} is not a text"), None);
+                    self.tell(found.place, format!("{key} is not a text"), QUOTES);
                 }
                 text
             }
@@ -128,7 +131,7 @@ impl Loader<'_> {
                     self.tell(name.place, format!("'{text}' is not a name for a {kind}: it {fault}"), None);
                 }
             }
-            Some((name, _)) => self.tell(name.place, format!("metadata.name of this {kind} is not a text"), None),
+            Some((name, _)) => self.tell(name.place, format!("metadata.name of this {kind} is not a text"), QUOTES),
             None => {
                 if metadata.get("generateName").is_none() {
                     self.tell(metadata.place, format!("{kind} has no metadata.name"), None);
@@ -140,9 +143,12 @@ impl Loader<'_> {
             self.tell(generate.place, "metadata.generateName cannot be used", Some(hint));
         }
         if let Some(namespace) = metadata.get("namespace").filter(|namespace| !namespace.is_blank()) {
-            let fault = namespace.text().map_or(Some("is a text"), names::label_fault);
-            if let Some(fault) = fault {
-                self.tell(namespace.place, format!("metadata.namespace: {fault}"), None);
+            match namespace.text().map(|text| (text, names::label_fault(text))) {
+                Some((text, Some(fault))) => {
+                    self.tell(namespace.place, format!("'{text}' is not a namespace: it {fault}"), None);
+                }
+                Some((_, None)) => {}
+                None => self.tell(namespace.place, "metadata.namespace is not a text", QUOTES),
             }
         }
         for field in SERVER_FIELDS {
@@ -187,7 +193,7 @@ impl Loader<'_> {
             let null = matches!(&value.content, Content::Scalar(value) if value.is_null());
             if value.text().is_none() && !null {
                 let message = format!("{}.{} is not a text", path.join("."), key.value);
-                self.tell(value.place, message, Some("write it in quotes"));
+                self.tell(value.place, message, QUOTES);
             }
         }
     }
@@ -252,11 +258,11 @@ mod tests {
             ("- a\n", "a.yaml:1:1: is not an object: it has no fields"),
             ("kind: A\nmetadata: {name: a}\n", "a.yaml:1:1: object has no apiVersion"),
             ("apiVersion: v1\n", "a.yaml:1:1: object has no kind"),
-            ("apiVersion: 1\nkind: A\n", "a.yaml:1:13: apiVersion is not a text"),
+            ("apiVersion: 1\nkind: A\n", "a.yaml:1:13: apiVersion is not a text (write it in quotes)"),
             ("apiVersion: a/b/c\nkind: A\nmetadata: {name: a}\n", "a.yaml:1:13: 'a/b/c' is not an apiVersion (as in v1 or apps/v1)"),
             ("apiVersion: v1\nkind: Pod\n", "a.yaml:1:1: Pod has no metadata.name"),
             ("apiVersion: v1\nkind: Pod\nmetadata: {labels: {}}\n", "a.yaml:3:11: Pod has no metadata.name"),
-            ("apiVersion: v1\nkind: Pod\nmetadata: {name: 5}\n", "a.yaml:3:18: metadata.name of this Pod is not a text"),
+            ("apiVersion: v1\nkind: Pod\nmetadata: {name: 5}\n", "a.yaml:3:18: metadata.name of this Pod is not a text (write it in quotes)"),
             (
                 "apiVersion: v1\nkind: Pod\nmetadata:\n  generateName: a-\n",
                 "a.yaml:4:17: metadata.generateName cannot be used (give it a name: what has none cannot be found again)",
@@ -271,7 +277,7 @@ mod tests {
             ),
             (
                 "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: A}\n",
-                "a.yaml:3:32: metadata.namespace: may hold lower-case letters, digits and dashes, begins and ends with a letter or digit, at most 63",
+                "a.yaml:3:32: 'A' is not a namespace: it may hold lower-case letters, digits and dashes, begins and ends with a letter or digit, at most 63",
             ),
             (
                 "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {on: 1}}\n",

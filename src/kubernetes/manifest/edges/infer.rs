@@ -196,7 +196,7 @@ mod tests {
             (&[("v1 Namespace x", "spec: {}"), ("v1 ConfigMap a x", "data: {}")], &["x/ConfigMap/a => Namespace/x"]),
             (&[("e.com/v1 W w x", "spec: {}"), (crd, crd_fields)], &["x/W/w => CustomResourceDefinition/ws.e.com"]),
             (
-                &[("v1 ServiceAccount sa x", "automountServiceAccountToken: false"), ("v1 ServiceAccount sa y", "secrets: []"), ("apps/v1 Deployment d x", POD)],
+                &[("v1 ServiceAccount sa x", "automountServiceAccountToken: false"), ("v1 ServiceAccount sa z", "secrets: []"), ("apps/v1 Deployment d x", POD)],
                 &["x/Deployment/d -> kind.images/demo", "x/Deployment/d -> x/ServiceAccount/sa"],
             ),
             (
@@ -264,8 +264,8 @@ mod tests {
                 ("v1 Service s x", "spec: {selector: {app: a}}"),
                 ("apps/v1 Deployment d x", POD),
                 ("v1 ServiceAccount sa x", "secrets: []"),
-                ("v1 ConfigMap c y", "data: {}"),
-                ("v1 Service other y", "spec: {}"),
+                ("v1 ConfigMap c z", "data: {}"),
+                ("v1 Service other z", "spec: {}"),
             ]),
         )]);
         let mut edges = stack.edges();
@@ -281,9 +281,9 @@ mod tests {
         let deletes = "{operations: [DELETE], apiGroups: [''], apiVersions: [v1], resources: [configmaps]}";
         assert_eq!(webhook("Ignore", all), own);
         assert_eq!(webhook("Fail", deletes), own);
-        assert_eq!(webhook("Fail", maps)[2..], ["y/ConfigMap/c => x/Deployment/d"]);
+        assert_eq!(webhook("Fail", maps)[2..], ["z/ConfigMap/c => x/Deployment/d"]);
         // Neither the backend nor what it needs waits for it.
-        assert_eq!(webhook("Fail", all)[2..], ["y/ConfigMap/c => x/Deployment/d", "y/Service/other => x/Deployment/d"]);
+        assert_eq!(webhook("Fail", all)[2..], ["z/ConfigMap/c => x/Deployment/d", "z/Service/other => x/Deployment/d"]);
     }
 
     #[test]
@@ -331,8 +331,8 @@ mod tests {
                 ("apps/v1 Deployment d x", POD),
             ])
         };
-        let resource = text(&[("e.com/v1 W w y", "spec: {}")]);
-        let edge = "y/W/w -> x/Deployment/d".to_owned();
+        let resource = text(&[("e.com/v1 W w z", "spec: {}")]);
+        let edge = "z/W/w -> x/Deployment/d".to_owned();
         for (group, expected) in [("e.com", true), ("'*'", true), ("other.com", false)] {
             let both = Fixture::new(&[("one", &format!("{}{resource}", operator(group)))]);
             assert_eq!(both.edges().contains(&edge), expected, "{group}");
@@ -343,8 +343,8 @@ mod tests {
 
     #[test]
     fn a_component_begins_when_those_it_depends_on_work() {
-        let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: N}\n---\n";
-        let of = |name: &str| format!("{}{}", namespace.replace('N', name), text(&[(&format!("apps/v1 Deployment d {name}"), POD), (&format!("v1 Service s {name}"), "spec: {}")]));
+        let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: NAME}\n---\n";
+        let of = |name: &str| format!("{}{}", namespace.replace("NAME", name), text(&[(&format!("apps/v1 Deployment d {name}"), POD), (&format!("v1 Service s {name}"), "spec: {}")]));
         let mut stack = Fixture::new(&[("a", &of("a")), ("b", &of("b")), ("c", &of("c"))]);
         stack.model.components[1].depends_on = vec!["a".into()];
         stack.model.components[2].depends_on = vec!["b".into()];
@@ -369,13 +369,13 @@ mod tests {
         let stack = |needs: &str| {
             Fixture::new(&[(
                 "app",
-                &format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a, namespace: x, annotations: {{stackup/needs: '{needs}'}}}}}}\n---\n{}", text(&[("v1 ConfigMap b x", "data: {}"), ("v1 Namespace n", "spec: {}")])),
+                &format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a, namespace: x, annotations: {{stackup/needs: '{needs}'}}}}}}\n---\n{}", text(&[("v1 ConfigMap b x", "data: {}"), ("v1 Namespace m", "spec: {}")])),
             )])
         };
-        assert_eq!(stack("k8s/x/ConfigMap/b, k8s/Namespace/n").edges(), ["x/ConfigMap/a => Namespace/n", "x/ConfigMap/a => x/ConfigMap/b"]);
+        assert_eq!(stack("k8s/x/ConfigMap/b, k8s/Namespace/m").edges(), ["x/ConfigMap/a => Namespace/m", "x/ConfigMap/a => x/ConfigMap/b"]);
         assert_eq!(
             stack("k8s/x/Configmap/b").mistakes(),
-            ["app/a.yaml:1:51: annotation stackup/needs of ConfigMap x/a names 'k8s/x/Configmap/b', which is not in the stack (did you mean 'k8s/x/ConfigMap/b'?)"]
+            ["app/a.yaml:1:52: annotation stackup/needs of ConfigMap x/a names 'k8s/x/Configmap/b', which is not in the stack (did you mean 'k8s/x/ConfigMap/b'?)"]
         );
     }
 
@@ -386,7 +386,7 @@ mod tests {
         stack.model.components[1].depends_on = vec!["a".into()];
         assert_eq!(
             stack.mistakes(),
-            ["a/a.yaml:1:51: objects need each other in a circle: k8s/x/ConfigMap/a needs k8s/x/ConfigMap/b needs k8s/x/ConfigMap/a (take one of these edges away: dependsOn of a component, annotation stackup/needs, or a reference in an object)"]
+            ["a/a.yaml:1:52: objects need each other in a circle: k8s/x/ConfigMap/a needs k8s/x/ConfigMap/b needs k8s/x/ConfigMap/a (take one of these edges away: dependsOn of a component, annotation stackup/needs, or a reference in an object)"]
         );
     }
 
