@@ -137,7 +137,11 @@ pub(super) fn definition(text: Option<&Text>, mistakes: &mut Vec<Mistake>) -> De
         Err(faults) => {
             mistakes.extend(faults.into_iter().map(|fault| {
                 let file = text.file.clone();
-                Source { file, place: fault.place }.mistake(fault.message, None)
+                Source {
+                    file,
+                    place: fault.place,
+                }
+                .mistake(fault.message, None)
             }));
             return Definition::default();
         }
@@ -154,15 +158,24 @@ fn check(definition: &Definition, text: &Text, mistakes: &mut Vec<Mistake>) {
     let mut tell = |message: String| mistakes.push(source.mistake(message, None));
     for generated in &definition.generate {
         if generated.what().is_none() {
-            tell(format!("generate: secret '{}' needs either certificate or password", generated.secret));
+            tell(format!(
+                "generate: secret '{}' needs either certificate or password",
+                generated.secret
+            ));
         }
         if generated.certificate.is_none() && !generated.ca_bundle_of.is_empty() {
-            tell(format!("generate: caBundleOf of secret '{}' needs a certificate", generated.secret));
+            tell(format!(
+                "generate: caBundleOf of secret '{}' needs a certificate",
+                generated.secret
+            ));
         }
     }
     for option in &definition.options {
         if !option.default.is_null() && !option.of.takes(&option.default) {
-            tell(format!("options: the default of '{}' is not a {}", option.name, option.of));
+            tell(format!(
+                "options: the default of '{}' is not a {}",
+                option.name, option.of
+            ));
         }
         for patch in &option.patches {
             if let Some(fault) = patch.fault() {
@@ -218,13 +231,34 @@ mod tests {
     fn what_does_not_fit_is_told_with_its_place() {
         for (text, expected) in [
             ("namespace: a\nnamspace: b\n", "component.yaml:2:1: unknown field"),
-            ("generate:\n- {secret: a}\n", "generate: secret 'a' needs either certificate or password"),
-            ("generate:\n- {secret: a, password: {key: k, length: 8}, caBundleOf: [X/y]}\n", "needs a certificate"),
-            ("options:\n- {name: a, type: float, description: d, patches: []}\n", "component.yaml:2:19"),
-            ("options:\n- {name: a, type: integer, default: x, description: d, patches: []}\n", "the default of 'a' is not a integer"),
-            ("options:\n- {name: a, type: string, description: d, patches: [{target: {}, delete: true}]}\n", "a patch of 'a' "),
-            ("profiles: {kwok: {patches: [{target: {kind: A}}]}}\n", "a patch of 'kwok' "),
-            ("namespace: a\nnamespace: b\n", "component.yaml:2:1: key 'namespace' is given twice"),
+            (
+                "generate:\n- {secret: a}\n",
+                "generate: secret 'a' needs either certificate or password",
+            ),
+            (
+                "generate:\n- {secret: a, password: {key: k, length: 8}, caBundleOf: [X/y]}\n",
+                "needs a certificate",
+            ),
+            (
+                "options:\n- {name: a, type: float, description: d, patches: []}\n",
+                "component.yaml:2:19",
+            ),
+            (
+                "options:\n- {name: a, type: integer, default: x, description: d, patches: []}\n",
+                "the default of 'a' is not a integer",
+            ),
+            (
+                "options:\n- {name: a, type: string, description: d, patches: [{target: {}, delete: true}]}\n",
+                "a patch of 'a' ",
+            ),
+            (
+                "profiles: {kwok: {patches: [{target: {kind: A}}]}}\n",
+                "a patch of 'kwok' ",
+            ),
+            (
+                "namespace: a\nnamespace: b\n",
+                "component.yaml:2:1: key 'namespace' is given twice",
+            ),
         ] {
             let told = mistakes(text);
             assert_eq!(told.len(), 1, "{text}: {told:?}");

@@ -51,7 +51,11 @@ pub struct CompanionSpec {
 /// Loads all components of a stack and finds out what needs what, or tells every mistake.
 ///
 /// `cluster` is what every object lives in; `pods_need` is what must be there before any image is pulled.
-pub fn expand(model: &StackModel, cluster: &Address, pods_need: &[Address]) -> Result<Expanded, Vec<Mistake>> {
+pub fn expand(
+    model: &StackModel,
+    cluster: &Address,
+    pods_need: &[Address],
+) -> Result<Expanded, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let mut prepared: Vec<Option<Prepared>> = model
         .components
@@ -110,7 +114,10 @@ pub fn expand(model: &StackModel, cluster: &Address, pods_need: &[Address]) -> R
             Wanted {
                 address: item.address.clone(),
                 kind: KIND,
-                component: model.components.get(item.component).map(|component| component.name.as_str().into()),
+                component: model
+                    .components
+                    .get(item.component)
+                    .map(|component| component.name.as_str().into()),
                 inputs: Arc::new(Value::Object(inputs)),
                 needs,
             }
@@ -136,11 +143,19 @@ fn items(prepared: &mut [Option<Prepared>], types: &Types, mistakes: &mut Vec<Mi
                 (Some(true), None, Some(namespace)) => object.set_namespace(namespace),
                 (Some(true), None, None) => {
                     let hint = "write metadata.namespace, or namespace: of the component in the stack file";
-                    mistakes.push(object.source.mistake(format!("{} has no namespace", object.title()), hint.to_owned()));
+                    mistakes.push(
+                        object
+                            .source
+                            .mistake(format!("{} has no namespace", object.title()), hint.to_owned()),
+                    );
                 }
                 (Some(false), Some(_), _) => {
                     let message = format!("a {} belongs to no namespace", object.kind());
-                    mistakes.push(object.source.mistake(message, "remove metadata.namespace".to_owned()));
+                    mistakes.push(
+                        object
+                            .source
+                            .mistake(message, "remove metadata.namespace".to_owned()),
+                    );
                 }
                 (Some(false), None, _) | (Some(true) | None, Some(_), _) | (None, None, _) => {}
             }
@@ -149,7 +164,10 @@ fn items(prepared: &mut [Option<Prepared>], types: &Types, mistakes: &mut Vec<Mi
     }
     let mut groups: HashMap<(String, String), BTreeSet<String>> = HashMap::new();
     for (_, _, object) in &found {
-        groups.entry(key(object)).or_default().insert(object.group().to_owned());
+        groups
+            .entry(key(object))
+            .or_default()
+            .insert(object.group().to_owned());
     }
     found
         .into_iter()
@@ -175,7 +193,10 @@ fn items(prepared: &mut [Option<Prepared>], types: &Types, mistakes: &mut Vec<Mi
 }
 
 fn key(object: &Object) -> (String, String) {
-    (object.kind().to_owned(), format!("{}/{}", object.namespace().unwrap_or_default(), object.name()))
+    (
+        object.kind().to_owned(),
+        format!("{}/{}", object.namespace().unwrap_or_default(), object.name()),
+    )
 }
 
 /// One object in two versions of its group is one object.
@@ -184,7 +205,11 @@ fn doubles(items: &[Item], mistakes: &mut Vec<Mistake>) {
     for item in items {
         if let Some(first) = seen.get(&item.address) {
             let message = format!("{} is given twice", item.object.title());
-            mistakes.push(item.object.source.mistake(message, format!("first at {}", first.source)));
+            mistakes.push(
+                item.object
+                    .source
+                    .mistake(message, format!("first at {}", first.source)),
+            );
         } else {
             seen.insert(&item.address, &item.object);
         }
@@ -201,12 +226,23 @@ struct Generated {
 }
 
 /// What a component's own word names: found, deleted by a patch, or not there.
-fn named(prepared: &Prepared, items: &[Item], component: usize, kind: &str, name: &str) -> Result<Option<usize>, String> {
+fn named(
+    prepared: &Prepared,
+    items: &[Item],
+    component: usize,
+    kind: &str,
+    name: &str,
+) -> Result<Option<usize>, String> {
     let is = |object: &Object| object.kind() == kind && object.name() == name;
-    match items.iter().position(|item| item.component == component && is(&item.object)) {
+    match items
+        .iter()
+        .position(|item| item.component == component && is(&item.object))
+    {
         Some(index) => Ok(Some(index)),
         None if prepared.deleted.iter().any(is) => Ok(None),
-        None => Err(format!("names {kind}/{name}, which no manifest of the component holds")),
+        None => Err(format!(
+            "names {kind}/{name}, which no manifest of the component holds"
+        )),
     }
 }
 
@@ -231,7 +267,9 @@ fn generate(prepared: &[Option<Prepared>], items: &mut [Item], mistakes: &mut Ve
                 })
                 .collect();
             let Some(secret) = secret else { continue };
-            let (Some(what), Some(address)) = (wanted.what(), items.get(secret).map(|item| item.address.clone())) else {
+            let (Some(what), Some(address)) =
+                (wanted.what(), items.get(secret).map(|item| item.address.clone()))
+            else {
                 continue;
             };
             generated.inputs.insert(secret, json!(what));
@@ -269,14 +307,18 @@ fn companions(
         };
         for companion in &profile.companions {
             match named(prepared, items, component, "Deployment", &companion.deployment) {
-                Ok(index) => companions.extend(index.and_then(|index| items.get(index)).map(|item| CompanionSpec {
-                    component: named_by.name.as_str().into(),
-                    deployment: item.address.clone(),
-                    namespace: item.namespace().to_owned(),
-                    name: item.object.name().to_owned(),
-                    program: companion.program.clone(),
-                    args: arguments(&item.object),
-                    service_account: pods::service_account(&item.object).unwrap_or("default").to_owned(),
+                Ok(index) => companions.extend(index.and_then(|index| items.get(index)).map(|item| {
+                    CompanionSpec {
+                        component: named_by.name.as_str().into(),
+                        deployment: item.address.clone(),
+                        namespace: item.namespace().to_owned(),
+                        name: item.object.name().to_owned(),
+                        program: companion.program.clone(),
+                        args: arguments(&item.object),
+                        service_account: pods::service_account(&item.object)
+                            .unwrap_or("default")
+                            .to_owned(),
+                    }
                 })),
                 Err(fault) => mistakes.push(prepared.source.mistake(format!("companions: {fault}"), None)),
             }
@@ -287,8 +329,13 @@ fn companions(
 
 fn arguments(deployment: &Object) -> Vec<String> {
     let containers = list_at(&deployment.value, &["spec", "template", "spec", "containers"]);
-    let args = containers.first().map_or(&[][..], |container| list_at(container, &["args"]));
-    args.iter().filter_map(|argument| text_at(argument, &[])).map(str::to_owned).collect()
+    let args = containers
+        .first()
+        .map_or(&[][..], |container| list_at(container, &["args"]));
+    args.iter()
+        .filter_map(|argument| text_at(argument, &[]))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -320,10 +367,16 @@ mod tests {
                 "spec": {"selector": {"matchLabels": {"b": "c"}}, "template": {"metadata": {"labels": {"b": "c"}}}},
             }})
         );
-        let told: Vec<_> = wanted.iter().map(|wanted| (wanted.address.as_str(), wanted.kind, wanted.component.as_deref())).collect();
+        let told: Vec<_> = wanted
+            .iter()
+            .map(|wanted| (wanted.address.as_str(), wanted.kind, wanted.component.as_deref()))
+            .collect();
         assert_eq!(
             told,
-            [("k8s/x/Deployment/a", "k8s.object", Some("app")), ("k8s/ClusterRole/a:b", "k8s.object", Some("app"))]
+            [
+                ("k8s/x/Deployment/a", "k8s.object", Some("app")),
+                ("k8s/ClusterRole/a:b", "k8s.object", Some("app"))
+            ]
         );
     }
 
@@ -331,23 +384,35 @@ mod tests {
     fn the_namespace_is_that_of_the_object_then_of_the_stack_file_then_of_the_component() {
         let text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: b, namespace: own}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: m}}\n";
         for (of_stack, of_component, expected) in [(Some("s"), "c", "s"), (None, "c", "c")] {
-            let mut stack = Fixture::new(&[("app", text)]).define("app", &format!("namespace: {of_component}\n"));
+            let mut stack =
+                Fixture::new(&[("app", text)]).define("app", &format!("namespace: {of_component}\n"));
             stack.first().namespace = of_stack.map(str::to_owned);
-            let addresses: Vec<_> = stack.wanted().iter().map(|wanted| wanted.address.to_string()).collect();
-            let expected = [&format!("k8s/{expected}/ConfigMap/a"), "k8s/own/ConfigMap/b", "k8s/Namespace/m"];
+            let addresses: Vec<_> = stack
+                .wanted()
+                .iter()
+                .map(|wanted| wanted.address.to_string())
+                .collect();
+            let expected = [
+                &format!("k8s/{expected}/ConfigMap/a"),
+                "k8s/own/ConfigMap/b",
+                "k8s/Namespace/m",
+            ];
             assert_eq!(addresses, expected);
         }
     }
 
     #[test]
     fn scope_is_checked_where_it_is_known_and_left_to_a_server_where_it_is_not() {
-        let stack = Fixture::new(&[(
-            "app",
-            "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: m, namespace: x}}\n---\n{apiVersion: e.com/v1, kind: W, metadata: {name: w}}\n",
-        ), (
-            "crd",
-            "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: ws.e.com}, spec: {group: e.com, scope: Namespaced, names: {kind: W, plural: ws}}}\n",
-        )]);
+        let stack = Fixture::new(&[
+            (
+                "app",
+                "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: m, namespace: x}}\n---\n{apiVersion: e.com/v1, kind: W, metadata: {name: w}}\n",
+            ),
+            (
+                "crd",
+                "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: ws.e.com}, spec: {group: e.com, scope: Namespaced, names: {kind: W, plural: ws}}}\n",
+            ),
+        ]);
         assert_eq!(
             stack.mistakes(),
             [
@@ -362,11 +427,18 @@ mod tests {
 
     #[test]
     fn one_object_given_twice_is_told_with_both_places_whatever_its_version() {
-        let hpa = |version: &str| format!("{{apiVersion: autoscaling/{version}, kind: HorizontalPodAutoscaler, metadata: {{name: a, namespace: x}}}}\n");
+        let hpa = |version: &str| {
+            format!(
+                "{{apiVersion: autoscaling/{version}, kind: HorizontalPodAutoscaler, metadata: {{name: a, namespace: x}}}}\n"
+            )
+        };
         let stack = Fixture::new(&[("one", &hpa("v2")), ("two", &hpa("v1"))]);
         let mistakes = stack.mistakes();
         assert_eq!(mistakes.len(), 1);
-        assert!(mistakes[0].starts_with("two/a.yaml:1:78: HorizontalPodAutoscaler x/a is given twice (first at "), "{mistakes:?}");
+        assert!(
+            mistakes[0].starts_with("two/a.yaml:1:78: HorizontalPodAutoscaler x/a is given twice (first at "),
+            "{mistakes:?}"
+        );
         assert!(mistakes[0].ends_with("one/a.yaml:1:78)"), "{mistakes:?}");
     }
 
@@ -376,17 +448,29 @@ mod tests {
             "app",
             "{apiVersion: v1, kind: Event, metadata: {name: a, namespace: x}}\n---\n{apiVersion: events.k8s.io/v1, kind: Event, metadata: {name: a, namespace: x}}\n---\n{apiVersion: v1, kind: Event, metadata: {name: b, namespace: x}}\n",
         )]);
-        let addresses: Vec<_> = stack.wanted().iter().map(|wanted| wanted.address.to_string()).collect();
-        assert_eq!(addresses, ["k8s/x/Event/a", "k8s/x/Event.events.k8s.io/a", "k8s/x/Event/b"]);
+        let addresses: Vec<_> = stack
+            .wanted()
+            .iter()
+            .map(|wanted| wanted.address.to_string())
+            .collect();
+        assert_eq!(
+            addresses,
+            ["k8s/x/Event/a", "k8s/x/Event.events.k8s.io/a", "k8s/x/Event/b"]
+        );
     }
 
     #[test]
     fn mistakes_of_all_components_are_told_at_once_and_show_no_secret() {
         let mut stack = Fixture::new(&[
-            ("one", "{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: x}, data: {p: hunter2!}, stringData: {q: 12345}}\n"),
+            (
+                "one",
+                "{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: x}, data: {p: hunter2!}, stringData: {q: 12345}}\n",
+            ),
             ("two", CONFIG),
         ]);
-        stack.model.components[1].values.insert("a".into(), json!("hunter2"));
+        stack.model.components[1]
+            .values
+            .insert("a".into(), json!("hunter2"));
         stack.model.components[1].patches = vec![
             json!({"target": {"name": "hunter"}, "merge": {"stringData": {"p": "hunter2"}}}),
             json!({"target": {"name": "a"}}),
@@ -394,7 +478,12 @@ mod tests {
         ];
         let mistakes = stack.mistakes();
         assert_eq!(mistakes.len(), 5, "{mistakes:#?}");
-        assert!(!mistakes.iter().any(|told| told.contains("hunter2") || told.contains("12345")), "{mistakes:#?}");
+        assert!(
+            !mistakes
+                .iter()
+                .any(|told| told.contains("hunter2") || told.contains("12345")),
+            "{mistakes:#?}"
+        );
     }
 
     #[test]
@@ -403,8 +492,13 @@ mod tests {
              profiles: {kwok: {patches: [{target: {name: a}, merge: {data: {a: profile, b: profile, c: profile}}}]}}\n";
         let mut stack = Fixture::new(&[("app", CONFIG)]).define("app", definition);
         stack.first().values.insert("o".into(), json!("option"));
-        stack.first().patches = vec![json!({"target": {"kind": "ConfigMap"}, "json": [{"op": "replace", "path": "/data/c", "value": "user"}]})];
-        assert_eq!(stack.wanted()[0].inputs["object"]["data"], json!({"a": "profile", "b": "option", "c": "user"}));
+        stack.first().patches = vec![
+            json!({"target": {"kind": "ConfigMap"}, "json": [{"op": "replace", "path": "/data/c", "value": "user"}]}),
+        ];
+        assert_eq!(
+            stack.wanted()[0].inputs["object"]["data"],
+            json!({"a": "profile", "b": "option", "c": "user"})
+        );
     }
 
     #[test]
@@ -413,17 +507,28 @@ mod tests {
         stack.first().patches = vec![json!({"target": {"kind": "Secret"}, "delete": true})];
         assert_eq!(
             stack.mistakes(),
-            ["/stack: component 'app': a patch's target {kind: Secret} matches no object (a target's kind, name and namespace must each be equal to the object's)"]
+            [
+                "/stack: component 'app': a patch's target {kind: Secret} matches no object (a target's kind, name and namespace must each be equal to the object's)"
+            ]
         );
     }
 
     #[test]
     fn an_image_key_that_nothing_uses_is_a_mistake() {
-        let mut stack = Fixture::new(&[("app", "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x}, spec: {containers: [{name: c, image: 'a.io/b:1'}]}}\n")]);
+        let mut stack = Fixture::new(&[(
+            "app",
+            "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x}, spec: {containers: [{name: c, image: 'a.io/b:1'}]}}\n",
+        )]);
         stack.first().images.insert("a.oi".into(), "m.example".into());
-        assert_eq!(stack.mistakes(), ["/stack: component 'app': images: nothing uses 'a.oi' (it names: a.io/b:1)"]);
+        assert_eq!(
+            stack.mistakes(),
+            ["/stack: component 'app': images: nothing uses 'a.oi' (it names: a.io/b:1)"]
+        );
         stack.first().images = BTreeMap::from([("a.io".into(), "m.example".into())]);
-        assert_eq!(images(&stack.wanted()), BTreeSet::from(["m.example/b:1".to_owned()]));
+        assert_eq!(
+            images(&stack.wanted()),
+            BTreeSet::from(["m.example/b:1".to_owned()])
+        );
     }
 
     #[test]
@@ -462,13 +567,26 @@ mod tests {
                 let of = |wanted: &&Wanted| wanted.inputs["object"]["kind"] == kind;
                 expanded.wanted.iter().filter(of).count()
             };
-            assert_eq!((count("Deployment"), count("DaemonSet"), count("Namespace")), (15, 1, 2));
+            assert_eq!(
+                (count("Deployment"), count("DaemonSet"), count("Namespace")),
+                (15, 1, 2)
+            );
             assert_eq!(count("CustomResourceDefinition"), 10);
             assert_eq!(count("ValidatingWebhookConfiguration"), usize::from(!kwok));
             assert_eq!(expanded.companions.len(), usize::from(kwok));
-            assert!(expanded.wanted.iter().all(|wanted| wanted.inputs["namespaced"].is_boolean()));
+            assert!(
+                expanded
+                    .wanted
+                    .iter()
+                    .all(|wanted| wanted.inputs["namespaced"].is_boolean())
+            );
             let edges = fixture::edges(&expanded.wanted);
-            assert!(edges.len() < 6 * expanded.wanted.len(), "{} edges of {} objects", edges.len(), expanded.wanted.len());
+            assert!(
+                edges.len() < 6 * expanded.wanted.len(),
+                "{} edges of {} objects",
+                edges.len(),
+                expanded.wanted.len()
+            );
             assert!(images(&expanded.wanted).len() >= 15);
         }
     }
@@ -477,8 +595,14 @@ mod tests {
     fn the_operator_runs_beside_a_simulated_cluster_with_its_own_arguments() {
         let companion = &expanded(&shipped(fixture::kwok())).companions[0];
         assert_eq!(companion.program, "operator");
-        assert_eq!(companion.deployment.as_str(), "k8s/monitoring/Deployment/monitoring-kube-prometheus-operator");
-        assert_eq!((companion.namespace.as_str(), companion.service_account.as_str()), ("monitoring", "monitoring-kube-prometheus-operator"));
+        assert_eq!(
+            companion.deployment.as_str(),
+            "k8s/monitoring/Deployment/monitoring-kube-prometheus-operator"
+        );
+        assert_eq!(
+            (companion.namespace.as_str(), companion.service_account.as_str()),
+            ("monitoring", "monitoring-kube-prometheus-operator")
+        );
         assert_eq!(companion.args[0], "--web.listen-address=127.0.0.1:0");
     }
 
@@ -489,7 +613,10 @@ mod tests {
             for component in &mut model.components {
                 let files = crate::kubernetes::manifest::files::read(&component.source).unwrap();
                 let mut mistakes = Vec::new();
-                let definition = crate::kubernetes::manifest::component::definition(files.definition.as_ref(), &mut mistakes);
+                let definition = crate::kubernetes::manifest::component::definition(
+                    files.definition.as_ref(),
+                    &mut mistakes,
+                );
                 assert_eq!(mistakes, []);
                 for option in definition.options {
                     let other = match option.default {
@@ -501,7 +628,12 @@ mod tests {
                 }
             }
             let wanted = expanded(&model).wanted;
-            assert!(!wanted.iter().any(|wanted| wanted.address.as_str().contains("grafana")), "grafana.enabled is false");
+            assert!(
+                !wanted
+                    .iter()
+                    .any(|wanted| wanted.address.as_str().contains("grafana")),
+                "grafana.enabled is false"
+            );
         }
     }
 
@@ -525,6 +657,10 @@ mod tests {
         ] {
             assert!(edges.contains(&expected), "{expected}\n{edges:#?}");
         }
-        assert!(!edges.iter().any(|edge| edge.starts_with("online-boutique/") && edge.contains("monitoring")));
+        assert!(
+            !edges
+                .iter()
+                .any(|edge| edge.starts_with("online-boutique/") && edge.contains("monitoring"))
+        );
     }
 }

@@ -66,7 +66,9 @@ fn is_manifest(path: &Path) -> bool {
 }
 
 fn is_hidden(path: &Path) -> bool {
-    path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with('.'))
+    path.file_name()
+        .and_then(OsStr::to_str)
+        .is_some_and(|name| name.starts_with('.'))
 }
 
 fn from_disk(root: &Path) -> Result<Files, Vec<Mistake>> {
@@ -77,7 +79,11 @@ fn from_disk(root: &Path) -> Result<Files, Vec<Mistake>> {
         Ok(_) => file(root, &mut files.manifests, &mut mistakes),
         Err(error) => mistakes.push(unreadable(root, &error)),
     }
-    if mistakes.is_empty() { Ok(files) } else { Err(mistakes) }
+    if mistakes.is_empty() {
+        Ok(files)
+    } else {
+        Err(mistakes)
+    }
 }
 
 fn folder(root: &Path, path: &Path, files: &mut Files, mistakes: &mut Vec<Mistake>) {
@@ -126,7 +132,10 @@ fn unreadable(path: &Path, error: &io::Error) -> Mistake {
 
 fn builtin(name: &str) -> Result<Files, Vec<Mistake>> {
     let Some(found) = BUILTIN.get_dir(name).filter(|_| !name.contains('/')) else {
-        let known: Vec<String> = BUILTIN.dirs().map(|dir| dir.path().display().to_string()).collect();
+        let known: Vec<String> = BUILTIN
+            .dirs()
+            .map(|dir| dir.path().display().to_string())
+            .collect();
         return Err(vec![whole(
             Path::new(&format!("builtin:{name}")),
             "is not part of this program",
@@ -166,7 +175,16 @@ mod tests {
     #[test]
     fn files_come_in_the_order_of_their_names_without_hidden_ones_and_without_the_definition() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["b.yml", "a/z.yaml", "a/component.yaml", "c.json", ".git/x.yaml", ".y.yaml", "README.md", "component.yaml"] {
+        for name in [
+            "b.yml",
+            "a/z.yaml",
+            "a/component.yaml",
+            "c.json",
+            ".git/x.yaml",
+            ".y.yaml",
+            "README.md",
+            "component.yaml",
+        ] {
             let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, name).unwrap();
@@ -198,7 +216,10 @@ mod tests {
     #[test]
     fn an_unknown_builtin_names_the_known_ones() {
         let mistakes = read(&ManifestSource::Builtin("monitorin".into())).unwrap_err();
-        assert_eq!(mistakes[0].hint.as_deref(), Some("there are: monitoring, online-boutique"));
+        assert_eq!(
+            mistakes[0].hint.as_deref(),
+            Some("there are: monitoring, online-boutique")
+        );
     }
 
     #[test]
@@ -208,8 +229,18 @@ mod tests {
             let disk = read(&ManifestSource::Path(disk)).unwrap();
             let inside = read(&ManifestSource::Builtin(name.into())).unwrap();
             assert_eq!(disk.definition.unwrap().text, inside.definition.unwrap().text);
-            let texts = |files: &[Text]| files.iter().map(|text| text.text.clone().into_owned()).collect::<Vec<_>>();
-            assert_eq!(texts(&disk.manifests), texts(&inside.manifests), "touch {} and build again", file!());
+            let texts = |files: &[Text]| {
+                files
+                    .iter()
+                    .map(|text| text.text.clone().into_owned())
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(
+                texts(&disk.manifests),
+                texts(&inside.manifests),
+                "touch {} and build again",
+                file!()
+            );
         }
     }
 }

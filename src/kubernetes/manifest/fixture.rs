@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs};
 use super::{Expanded, expand};
 use crate::{
     model::{
-        Address, ClusterModel, ComponentModel, ExistingModel, KindModel, KwokModel, ManifestSource, Mistake, StackModel, Until,
+        Address, ClusterModel, ComponentModel, ExistingModel, KindModel, KwokModel, ManifestSource, Mistake,
+        StackModel, Until,
     },
     resource::Wanted,
 };
@@ -47,14 +48,19 @@ impl Fixture {
     }
 
     pub(super) fn wanted(&self) -> Vec<Wanted> {
-        self.expand().unwrap_or_else(|mistakes| panic!("{mistakes:#?}")).wanted
+        self.expand()
+            .unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
+            .wanted
     }
 
     /// The mistakes, without the folder that differs from run to run.
     pub(super) fn mistakes(&self) -> Vec<String> {
         let folder = format!("{}/", self.folder.path().display());
         let mistakes = self.expand().err().unwrap_or_default();
-        mistakes.iter().map(|mistake| mistake.to_string().replace(&folder, "")).collect()
+        mistakes
+            .iter()
+            .map(|mistake| mistake.to_string().replace(&folder, ""))
+            .collect()
     }
 
     /// Every edge as `dependant -> needed` (applied) or `dependant => needed` (ready), without the leading `k8s/`.

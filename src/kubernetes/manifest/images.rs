@@ -13,7 +13,11 @@ const ARGUMENTS: [&str; 1] = ["--prometheus-config-reloader="];
 
 /// Every image that the wanted objects name, as they name it.
 pub fn images(wanted: &[Wanted]) -> BTreeSet<String> {
-    wanted.iter().filter_map(|wanted| wanted.inputs.get("object")).flat_map(of).collect()
+    wanted
+        .iter()
+        .filter_map(|wanted| wanted.inputs.get("object"))
+        .flat_map(of)
+        .collect()
 }
 
 /// Every image that an object names.
@@ -31,7 +35,9 @@ pub(super) fn of(object: &Value) -> Vec<String> {
 pub(super) fn rewrite(object: &mut Value, images: &BTreeMap<String, String>) {
     for (pointer, prefix) in sites(object) {
         if let Some(Value::String(text)) = object.pointer_mut(&pointer)
-            && let Some(image) = text.strip_prefix(prefix).and_then(|image| rewritten(image, images))
+            && let Some(image) = text
+                .strip_prefix(prefix)
+                .and_then(|image| rewritten(image, images))
         {
             *text = format!("{prefix}{image}");
         }
@@ -95,9 +101,15 @@ fn rewritten(image: &str, images: &BTreeMap<String, String>) -> Option<String> {
             } else if key == name || full(key) == full(name) {
                 // A name with a tag or digest of its own says all; else the old ones stay.
                 let whole = self::name(to).len() < to.len();
-                if whole { to.clone() } else { format!("{to}{version}") }
+                if whole {
+                    to.clone()
+                } else {
+                    format!("{to}{version}")
+                }
             } else {
-                let rest = below(image, key).map(str::to_owned).or_else(|| below(&full(image), key).map(str::to_owned));
+                let rest = below(image, key)
+                    .map(str::to_owned)
+                    .or_else(|| below(&full(image), key).map(str::to_owned));
                 format!("{}{}", to.trim_end_matches('/'), rest?)
             };
             Some((key.len(), result))
@@ -141,20 +153,80 @@ mod tests {
     #[test]
     fn images_are_rewritten_by_prefix_or_by_name() {
         for (image, key, to, expected) in [
-            ("quay.io/prometheus/prometheus:v3", "quay.io", "mirror.example/quay", Some("mirror.example/quay/prometheus/prometheus:v3")),
-            ("quay.io/prometheus/prometheus:v3", "quay.io/prometheus/", "m.example/p/", Some("m.example/p/prometheus:v3")),
-            ("quay.io/prometheus/prometheus:v3", "quay.io/prom", "m.example", None),
-            ("quay.io/prometheus/prometheus:v3", "quay.io/prometheus/prometheus", "m.example/prom", Some("m.example/prom:v3")),
-            ("quay.io/prometheus/prometheus:v3", "quay.io/prometheus/prometheus", "m.example/prom:v4", Some("m.example/prom:v4")),
-            ("a.io/b:v3", "a.io/b", "a.io/b@sha256:12", Some("a.io/b@sha256:12")),
-            ("a.io/b:v3@sha256:12", "a.io/b", "c.io/b", Some("c.io/b:v3@sha256:12")),
+            (
+                "quay.io/prometheus/prometheus:v3",
+                "quay.io",
+                "mirror.example/quay",
+                Some("mirror.example/quay/prometheus/prometheus:v3"),
+            ),
+            (
+                "quay.io/prometheus/prometheus:v3",
+                "quay.io/prometheus/",
+                "m.example/p/",
+                Some("m.example/p/prometheus:v3"),
+            ),
+            (
+                "quay.io/prometheus/prometheus:v3",
+                "quay.io/prom",
+                "m.example",
+                None,
+            ),
+            (
+                "quay.io/prometheus/prometheus:v3",
+                "quay.io/prometheus/prometheus",
+                "m.example/prom",
+                Some("m.example/prom:v3"),
+            ),
+            (
+                "quay.io/prometheus/prometheus:v3",
+                "quay.io/prometheus/prometheus",
+                "m.example/prom:v4",
+                Some("m.example/prom:v4"),
+            ),
+            (
+                "a.io/b:v3",
+                "a.io/b",
+                "a.io/b@sha256:12",
+                Some("a.io/b@sha256:12"),
+            ),
+            (
+                "a.io/b:v3@sha256:12",
+                "a.io/b",
+                "c.io/b",
+                Some("c.io/b:v3@sha256:12"),
+            ),
             ("a.io:5000/b", "a.io:5000", "c.io", Some("c.io/b")),
-            ("redis:alpine", "docker.io", "m.example", Some("m.example/library/redis:alpine")),
-            ("redis:alpine", "docker.io/library/redis", "m.example/redis", Some("m.example/redis:alpine")),
-            ("redis:alpine", "redis", "m.example/redis", Some("m.example/redis:alpine")),
-            ("redis:alpine", "redis:alpine", "m.example/redis:8", Some("m.example/redis:8")),
+            (
+                "redis:alpine",
+                "docker.io",
+                "m.example",
+                Some("m.example/library/redis:alpine"),
+            ),
+            (
+                "redis:alpine",
+                "docker.io/library/redis",
+                "m.example/redis",
+                Some("m.example/redis:alpine"),
+            ),
+            (
+                "redis:alpine",
+                "redis",
+                "m.example/redis",
+                Some("m.example/redis:alpine"),
+            ),
+            (
+                "redis:alpine",
+                "redis:alpine",
+                "m.example/redis:8",
+                Some("m.example/redis:8"),
+            ),
             ("redis:alpine", "redis:8", "m.example/redis:8", None),
-            ("grafana/grafana:1", "docker.io/grafana", "m.example", Some("m.example/grafana:1")),
+            (
+                "grafana/grafana:1",
+                "docker.io/grafana",
+                "m.example",
+                Some("m.example/grafana:1"),
+            ),
         ] {
             let images = BTreeMap::from([(key.to_owned(), to.to_owned())]);
             assert_eq!(rewritten(image, &images).as_deref(), expected, "{image} by {key}");
@@ -163,7 +235,8 @@ mod tests {
 
     #[test]
     fn the_longest_key_decides() {
-        let images = [("a.io", "x"), ("a.io/b/c", "z/c"), ("a.io/b", "y")].map(|(key, to)| (key.to_owned(), to.to_owned()));
+        let images = [("a.io", "x"), ("a.io/b/c", "z/c"), ("a.io/b", "y")]
+            .map(|(key, to)| (key.to_owned(), to.to_owned()));
         assert_eq!(rewritten("a.io/b/c:1", &images.into()).as_deref(), Some("z/c:1"));
     }
 

@@ -42,7 +42,10 @@ fn one(root: &mut Value, operation: &Operation) -> Result<(), String> {
             Ok(())
         }
         Operation::Move { from, path } => {
-            if path.strip_prefix(from.as_str()).is_some_and(|rest| rest.starts_with('/')) {
+            if path
+                .strip_prefix(from.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
+            {
                 return Err(format!("{from} cannot be moved into itself"));
             }
             let value = remove(root, from)?;
@@ -84,7 +87,11 @@ fn add(root: &mut Value, path: &str, value: Value) -> Result<(), String> {
             Ok(())
         }
         (Value::Array(items), key) => {
-            let at = if key == "-" { Some(items.len()) } else { index(&key) };
+            let at = if key == "-" {
+                Some(items.len())
+            } else {
+                index(&key)
+            };
             let at = at.filter(|at| *at <= items.len()).ok_or_else(|| missing(path))?;
             items.insert(at, value);
             Ok(())
@@ -97,7 +104,9 @@ fn remove(root: &mut Value, path: &str) -> Result<Value, String> {
     match parent(root, path)? {
         (Value::Object(map), key) => map.remove(&key).ok_or_else(|| missing(path)),
         (Value::Array(items), key) => {
-            let at = index(&key).filter(|at| *at < items.len()).ok_or_else(|| missing(path))?;
+            let at = index(&key)
+                .filter(|at| *at < items.len())
+                .ok_or_else(|| missing(path))?;
             Ok(items.remove(at))
         }
         _ => Err(missing(path)),
@@ -118,27 +127,91 @@ mod tests {
     #[test]
     fn operations_do_what_the_standard_says_or_change_nothing() {
         for (value, operations, expected) in [
-            (json!({"a": 1}), json!([{"op": "add", "path": "/b", "value": 2}]), Ok(json!({"a": 1, "b": 2}))),
-            (json!({"a": [1, 3]}), json!([{"op": "add", "path": "/a/1", "value": 2}]), Ok(json!({"a": [1, 2, 3]}))),
-            (json!({"a": [1]}), json!([{"op": "add", "path": "/a/-", "value": 2}]), Ok(json!({"a": [1, 2]}))),
-            (json!({"a": [1]}), json!([{"op": "add", "path": "/a/5", "value": 2}]), Err("there is no /a/5")),
-            (json!({}), json!([{"op": "add", "path": "/a/b", "value": 2}]), Err("there is no /a")),
-            (json!({"x/y": {"~": 1}}), json!([{"op": "remove", "path": "/x~1y/~0"}]), Ok(json!({"x/y": {}}))),
-            (json!({"a": [1, 2]}), json!([{"op": "remove", "path": "/a/0"}]), Ok(json!({"a": [2]}))),
-            (json!({"a": [1, 2]}), json!([{"op": "remove", "path": "/a/00"}]), Err("there is no /a/00")),
-            (json!({"a": 1}), json!([{"op": "remove", "path": "/b"}]), Err("there is no /b")),
-            (json!({"a": 1}), json!([{"op": "replace", "path": "/a", "value": null}]), Ok(json!({"a": null}))),
-            (json!({}), json!([{"op": "replace", "path": "/a", "value": 1}]), Err("there is no /a")),
-            (json!({"a": 1}), json!([{"op": "move", "from": "/a", "path": "/b"}]), Ok(json!({"b": 1}))),
-            (json!({"a": {}}), json!([{"op": "move", "from": "/a", "path": "/a/b"}]), Err("/a cannot be moved into itself")),
-            (json!({"a": [1]}), json!([{"op": "copy", "from": "/a/0", "path": "/b"}]), Ok(json!({"a": [1], "b": 1}))),
-            (json!({"a": 1}), json!([{"op": "test", "path": "/a", "value": 1}]), Ok(json!({"a": 1}))),
+            (
+                json!({"a": 1}),
+                json!([{"op": "add", "path": "/b", "value": 2}]),
+                Ok(json!({"a": 1, "b": 2})),
+            ),
+            (
+                json!({"a": [1, 3]}),
+                json!([{"op": "add", "path": "/a/1", "value": 2}]),
+                Ok(json!({"a": [1, 2, 3]})),
+            ),
+            (
+                json!({"a": [1]}),
+                json!([{"op": "add", "path": "/a/-", "value": 2}]),
+                Ok(json!({"a": [1, 2]})),
+            ),
+            (
+                json!({"a": [1]}),
+                json!([{"op": "add", "path": "/a/5", "value": 2}]),
+                Err("there is no /a/5"),
+            ),
+            (
+                json!({}),
+                json!([{"op": "add", "path": "/a/b", "value": 2}]),
+                Err("there is no /a"),
+            ),
+            (
+                json!({"x/y": {"~": 1}}),
+                json!([{"op": "remove", "path": "/x~1y/~0"}]),
+                Ok(json!({"x/y": {}})),
+            ),
+            (
+                json!({"a": [1, 2]}),
+                json!([{"op": "remove", "path": "/a/0"}]),
+                Ok(json!({"a": [2]})),
+            ),
+            (
+                json!({"a": [1, 2]}),
+                json!([{"op": "remove", "path": "/a/00"}]),
+                Err("there is no /a/00"),
+            ),
+            (
+                json!({"a": 1}),
+                json!([{"op": "remove", "path": "/b"}]),
+                Err("there is no /b"),
+            ),
+            (
+                json!({"a": 1}),
+                json!([{"op": "replace", "path": "/a", "value": null}]),
+                Ok(json!({"a": null})),
+            ),
+            (
+                json!({}),
+                json!([{"op": "replace", "path": "/a", "value": 1}]),
+                Err("there is no /a"),
+            ),
+            (
+                json!({"a": 1}),
+                json!([{"op": "move", "from": "/a", "path": "/b"}]),
+                Ok(json!({"b": 1})),
+            ),
+            (
+                json!({"a": {}}),
+                json!([{"op": "move", "from": "/a", "path": "/a/b"}]),
+                Err("/a cannot be moved into itself"),
+            ),
+            (
+                json!({"a": [1]}),
+                json!([{"op": "copy", "from": "/a/0", "path": "/b"}]),
+                Ok(json!({"a": [1], "b": 1})),
+            ),
+            (
+                json!({"a": 1}),
+                json!([{"op": "test", "path": "/a", "value": 1}]),
+                Ok(json!({"a": 1})),
+            ),
             (
                 json!({"a": "hunter2"}),
                 json!([{"op": "remove", "path": "/a"}, {"op": "add", "path": "/a", "value": 1}, {"op": "test", "path": "/a", "value": 2}]),
                 Err("/a is not what the test expects"),
             ),
-            (json!({}), json!([{"op": "add", "path": "a", "value": 1}]), Err("'a' is not a pointer: it begins with /")),
+            (
+                json!({}),
+                json!([{"op": "add", "path": "a", "value": 1}]),
+                Err("'a' is not a pointer: it begins with /"),
+            ),
         ] {
             let parsed: Vec<Operation> = serde_json::from_value(operations.clone()).unwrap();
             let mut changed = value.clone();

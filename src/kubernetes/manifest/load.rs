@@ -48,7 +48,8 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn tell(&mut self, place: Place, message: impl Into<String>, hint: Option<&str>) {
         let source = self.source(place);
-        self.mistakes.push(source.mistake(message, hint.map(str::to_owned)));
+        self.mistakes
+            .push(source.mistake(message, hint.map(str::to_owned)));
     }
 
     fn source(&self, place: Place) -> Source {
@@ -71,10 +72,15 @@ impl Loader<'_> {
         };
         if api_version.is_empty() || api_version.matches('/').count() > 1 {
             let place = node.get("apiVersion").map_or(node.place, |node| node.place);
-            self.tell(place, format!("'{api_version}' is not an apiVersion"), Some("as in v1 or apps/v1"));
+            self.tell(
+                place,
+                format!("'{api_version}' is not an apiVersion"),
+                Some("as in v1 or apps/v1"),
+            );
         }
         if api_version.starts_with("kustomize.config.k8s.io/") {
-            let hint = "name a folder of plain manifests; patches: and images: in the stack file change fields";
+            let hint =
+                "name a folder of plain manifests; patches: and images: in the stack file change fields";
             return self.tell(node.place, "kustomizations are not supported", Some(hint));
         }
         if let (Some(item), Some(items)) = (kind.strip_suffix("List"), node.get("items")) {
@@ -128,10 +134,18 @@ impl Loader<'_> {
         match metadata.get("name").map(|name| (name, name.text())) {
             Some((name, Some(text))) if !text.is_empty() => {
                 if let Some(fault) = names::fault(group, kind, text) {
-                    self.tell(name.place, format!("'{text}' is not a name for a {kind}: it {fault}"), None);
+                    self.tell(
+                        name.place,
+                        format!("'{text}' is not a name for a {kind}: it {fault}"),
+                        None,
+                    );
                 }
             }
-            Some((name, _)) => self.tell(name.place, format!("metadata.name of this {kind} is not a text"), QUOTES),
+            Some((name, _)) => self.tell(
+                name.place,
+                format!("metadata.name of this {kind} is not a text"),
+                QUOTES,
+            ),
             None => {
                 if metadata.get("generateName").is_none() {
                     self.tell(metadata.place, format!("{kind} has no metadata.name"), None);
@@ -142,10 +156,17 @@ impl Loader<'_> {
             let hint = "give it a name: what has none cannot be found again";
             self.tell(generate.place, "metadata.generateName cannot be used", Some(hint));
         }
-        if let Some(namespace) = metadata.get("namespace").filter(|namespace| !namespace.is_blank()) {
+        if let Some(namespace) = metadata
+            .get("namespace")
+            .filter(|namespace| !namespace.is_blank())
+        {
             match namespace.text().map(|text| (text, names::label_fault(text))) {
                 Some((text, Some(fault))) => {
-                    self.tell(namespace.place, format!("'{text}' is not a namespace: it {fault}"), None);
+                    self.tell(
+                        namespace.place,
+                        format!("'{text}' is not a namespace: it {fault}"),
+                        None,
+                    );
                 }
                 Some((_, None)) => {}
                 None => self.tell(namespace.place, "metadata.namespace is not a text", QUOTES),
@@ -176,7 +197,11 @@ impl Loader<'_> {
                     });
                     if !valid {
                         let hint = "write the plain text under stringData instead";
-                        self.tell(value.place, format!("data.{} is not base64", key.value), Some(hint));
+                        self.tell(
+                            value.place,
+                            format!("data.{} is not base64", key.value),
+                            Some(hint),
+                        );
                     }
                 }
             }
@@ -206,7 +231,9 @@ impl Loader<'_> {
             // What is left of these says nothing, and the server would own it.
             object.remove("status");
             if let Some(metadata) = object.get_mut("metadata").and_then(|value| value.as_object_mut()) {
-                SERVER_FIELDS.iter().for_each(|field| drop(metadata.remove(*field)));
+                SERVER_FIELDS
+                    .iter()
+                    .for_each(|field| drop(metadata.remove(*field)));
             }
         }
         let name = node.at(&["metadata", "name"]);
@@ -235,10 +262,17 @@ mod tests {
             "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: a}}\n- apiVersion: v1\n  kind: List\n  items: [{apiVersion: apps/v1, kind: Deployment, metadata: {name: b}}]\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleList\nitems: [{metadata: {name: c}}]\n---\n{apiVersion: v1, kind: ConfigMapList, items: null}\n",
         );
         assert_eq!(mistakes, [""; 0]);
-        let told: Vec<_> = objects.iter().map(|object| (object.api_version(), object.kind(), object.name())).collect();
+        let told: Vec<_> = objects
+            .iter()
+            .map(|object| (object.api_version(), object.kind(), object.name()))
+            .collect();
         assert_eq!(
             told,
-            [("v1", "Secret", "a"), ("apps/v1", "Deployment", "b"), ("rbac.authorization.k8s.io/v1", "Role", "c")]
+            [
+                ("v1", "Secret", "a"),
+                ("apps/v1", "Deployment", "b"),
+                ("rbac.authorization.k8s.io/v1", "Role", "c")
+            ]
         );
     }
 
@@ -256,13 +290,31 @@ mod tests {
     fn every_mistake_is_told_with_its_place() {
         for (text, expected) in [
             ("- a\n", "a.yaml:1:1: is not an object: it has no fields"),
-            ("kind: A\nmetadata: {name: a}\n", "a.yaml:1:1: object has no apiVersion"),
+            (
+                "kind: A\nmetadata: {name: a}\n",
+                "a.yaml:1:1: object has no apiVersion",
+            ),
             ("apiVersion: v1\n", "a.yaml:1:1: object has no kind"),
-            ("apiVersion: 1\nkind: A\n", "a.yaml:1:13: apiVersion is not a text (write it in quotes)"),
-            ("apiVersion: a/b/c\nkind: A\nmetadata: {name: a}\n", "a.yaml:1:13: 'a/b/c' is not an apiVersion (as in v1 or apps/v1)"),
-            ("apiVersion: v1\nkind: Pod\n", "a.yaml:1:1: Pod has no metadata.name"),
-            ("apiVersion: v1\nkind: Pod\nmetadata: {labels: {}}\n", "a.yaml:3:11: Pod has no metadata.name"),
-            ("apiVersion: v1\nkind: Pod\nmetadata: {name: 5}\n", "a.yaml:3:18: metadata.name of this Pod is not a text (write it in quotes)"),
+            (
+                "apiVersion: 1\nkind: A\n",
+                "a.yaml:1:13: apiVersion is not a text (write it in quotes)",
+            ),
+            (
+                "apiVersion: a/b/c\nkind: A\nmetadata: {name: a}\n",
+                "a.yaml:1:13: 'a/b/c' is not an apiVersion (as in v1 or apps/v1)",
+            ),
+            (
+                "apiVersion: v1\nkind: Pod\n",
+                "a.yaml:1:1: Pod has no metadata.name",
+            ),
+            (
+                "apiVersion: v1\nkind: Pod\nmetadata: {labels: {}}\n",
+                "a.yaml:3:11: Pod has no metadata.name",
+            ),
+            (
+                "apiVersion: v1\nkind: Pod\nmetadata: {name: 5}\n",
+                "a.yaml:3:18: metadata.name of this Pod is not a text (write it in quotes)",
+            ),
             (
                 "apiVersion: v1\nkind: Pod\nmetadata:\n  generateName: a-\n",
                 "a.yaml:4:17: metadata.generateName cannot be used (give it a name: what has none cannot be found again)",
@@ -295,7 +347,10 @@ mod tests {
                 "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {key: hunter2!}\n",
                 "a.yaml:4:13: data.key is not base64 (write the plain text under stringData instead)",
             ),
-            ("apiVersion: v1\nkind: List\nitems: 5\n", "a.yaml:3:8: items is not a list"),
+            (
+                "apiVersion: v1\nkind: List\nitems: 5\n",
+                "a.yaml:3:8: items is not a list",
+            ),
             (
                 "apiVersion: kustomize.config.k8s.io/v1\nkind: Kustomization\n",
                 "a.yaml:1:1: kustomizations are not supported (name a folder of plain manifests; patches: and images: in the stack file change fields)",

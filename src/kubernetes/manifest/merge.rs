@@ -82,11 +82,23 @@ mod tests {
     fn a_merge_changes_what_it_names_and_nothing_else() {
         for (value, patch, expected) in [
             (json!({"a": 1, "b": 2}), json!({"a": 3}), json!({"a": 3, "b": 2})),
-            (json!({"a": {"b": 1, "c": 2}}), json!({"a": {"b": null}}), json!({"a": {"c": 2}})),
-            (json!({"a": 1}), json!({"b": {"c": null, "d": 1}}), json!({"a": 1, "b": {"d": 1}})),
+            (
+                json!({"a": {"b": 1, "c": 2}}),
+                json!({"a": {"b": null}}),
+                json!({"a": {"c": 2}}),
+            ),
+            (
+                json!({"a": 1}),
+                json!({"b": {"c": null, "d": 1}}),
+                json!({"a": 1, "b": {"d": 1}}),
+            ),
             (json!({"a": 1}), json!({"a": {"b": 1}}), json!({"a": {"b": 1}})),
             (json!({"a": [1, 2]}), json!({"a": [3]}), json!({"a": [3]})),
-            (json!({"a": [{"x": 1}]}), json!({"a": [{"x": 2}]}), json!({"a": [{"x": 2}]})),
+            (
+                json!({"a": [{"x": 1}]}),
+                json!({"a": [{"x": 2}]}),
+                json!({"a": [{"x": 2}]}),
+            ),
             (
                 json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}),
                 json!({"env": [{"name": "B", "value": "3"}, {"name": "C", "value": null}]}),
@@ -97,7 +109,11 @@ mod tests {
                 json!({"env": [{"name": "A", "$patch": "delete"}]}),
                 json!({"env": [{"name": "B"}]}),
             ),
-            (json!({"env": [{"name": "A"}]}), json!({"env": []}), json!({"env": []})),
+            (
+                json!({"env": [{"name": "A"}]}),
+                json!({"env": []}),
+                json!({"env": []}),
+            ),
             (
                 json!({"ports": [{"containerPort": 80, "name": "a"}]}),
                 json!({"ports": [{"containerPort": 80, "name": "b"}, {"containerPort": 81}]}),

@@ -8,9 +8,7 @@ pub(super) fn fault(group: &str, kind: &str, name: &str) -> Option<&'static str>
         }
         ("", "Namespace") => return label_fault(name),
         ("", "Service") => {
-            name.len() <= 63
-                && is_label(name)
-                && name.starts_with(|first: char| first.is_ascii_lowercase())
+            name.len() <= 63 && is_label(name) && name.starts_with(|first: char| first.is_ascii_lowercase())
         }
         _ => name.len() <= 253 && name.split('.').all(is_label),
     };
@@ -19,9 +17,9 @@ pub(super) fn fault(group: &str, kind: &str, name: &str) -> Option<&'static str>
         (false, "Service") => {
             Some("may hold lower-case letters, digits and dashes, begins with a letter, at most 63")
         }
-        (false, _) => {
-            Some("may hold lower-case letters, digits, dashes and dots, begins and ends with a letter or digit, at most 253")
-        }
+        (false, _) => Some(
+            "may hold lower-case letters, digits, dashes and dots, begins and ends with a letter or digit, at most 253",
+        ),
     }
 }
 
@@ -36,7 +34,9 @@ fn is_label(part: &str) -> bool {
     !part.is_empty()
         && !part.starts_with('-')
         && !part.ends_with('-')
-        && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && part
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// The known name that was most likely meant.
@@ -75,7 +75,13 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_pen_is_recognised_and_a_stranger_is_not() {
-        assert_eq!(closest("prometheus.retentoin", ["grafana.enabled", "prometheus.retention"]), Some("prometheus.retention"));
+        assert_eq!(
+            closest(
+                "prometheus.retentoin",
+                ["grafana.enabled", "prometheus.retention"]
+            ),
+            Some("prometheus.retention")
+        );
         assert_eq!(closest("zzz", ["grafana.enabled"]), None);
     }
 }

@@ -27,7 +27,13 @@ impl Source {
 
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}:{}", self.file.display(), self.place.line, self.place.column)
+        write!(
+            f,
+            "{}:{}:{}",
+            self.file.display(),
+            self.place.line,
+            self.place.column
+        )
     }
 }
 
@@ -56,7 +62,9 @@ impl Object {
 
     /// The version within the group.
     pub(super) fn version(&self) -> &str {
-        self.api_version().split_once('/').map_or(self.api_version(), |(_, version)| version)
+        self.api_version()
+            .split_once('/')
+            .map_or(self.api_version(), |(_, version)| version)
     }
 
     pub(super) fn kind(&self) -> &str {
@@ -117,7 +125,9 @@ pub(super) fn text_at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
 
 /// The items of the list at a path of keys; none if there is no list.
 pub(super) fn list_at<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
-    at(value, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    at(value, path)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 /// The mapping at a path of keys, made if it is missing or null; `None` if something else stands there.

@@ -12,7 +12,10 @@ use super::{
 pub(super) type Fault = (String, Option<String>);
 
 /// The patches that the given values mean, in the order in which the options are declared.
-pub(super) fn patches(definition: &Definition, values: &BTreeMap<String, Value>) -> Result<Vec<Patch>, Vec<Fault>> {
+pub(super) fn patches(
+    definition: &Definition,
+    values: &BTreeMap<String, Value>,
+) -> Result<Vec<Patch>, Vec<Fault>> {
     let mut faults: Vec<Fault> = values
         .keys()
         .filter(|name| !definition.options.iter().any(|option| option.name == **name))
@@ -33,7 +36,11 @@ pub(super) fn patches(definition: &Definition, values: &BTreeMap<String, Value>)
             ),
         }
     }
-    if faults.is_empty() { Ok(patches) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(patches)
+    } else {
+        Err(faults)
+    }
 }
 
 fn unknown(definition: &Definition, name: &str) -> Fault {
@@ -60,7 +67,13 @@ fn mistyped(option: &Opt, value: &Value) -> Fault {
         (false, Value::String(_)) => Some("write it without quotes".to_owned()),
         _ => None,
     };
-    (format!("values: '{}' takes a value of type {}, not {found}", option.name, option.of), hint)
+    (
+        format!(
+            "values: '{}' takes a value of type {}, not {found}",
+            option.name, option.of
+        ),
+        hint,
+    )
 }
 
 #[cfg(test)]
@@ -85,29 +98,64 @@ mod tests {
     fn values_mean_patches_where_they_differ_from_the_default() {
         for (values, expected) in [
             (json!({}), 0),
-            (json!({"server.retention": "10d", "server.replicas": 1, "server.enabled": true}), 0),
-            (json!({"server.retention": "5d", "server.replicas": 2, "server.enabled": false, "server.size": "1Gi"}), 4),
+            (
+                json!({"server.retention": "10d", "server.replicas": 1, "server.enabled": true}),
+                0,
+            ),
+            (
+                json!({"server.retention": "5d", "server.replicas": 2, "server.enabled": false, "server.size": "1Gi"}),
+                4,
+            ),
             (json!({"server.size": null, "server.retention": null}), 0),
         ] {
             let given: BTreeMap<_, _> = serde_json::from_value(values.clone()).unwrap();
-            assert_eq!(patches(&definition(), &given).unwrap().len(), expected, "{values}");
+            assert_eq!(
+                patches(&definition(), &given).unwrap().len(),
+                expected,
+                "{values}"
+            );
         }
     }
 
     #[test]
     fn a_wrong_value_is_told_with_what_to_write_instead() {
         for (name, value, message, hint) in [
-            ("server.retentoin", json!("5d"), "values: there is no option 'server.retentoin'", Some("did you mean 'server.retention'?")),
+            (
+                "server.retentoin",
+                json!("5d"),
+                "values: there is no option 'server.retentoin'",
+                Some("did you mean 'server.retention'?"),
+            ),
             (
                 "zzz",
                 json!(1),
                 "values: there is no option 'zzz'",
                 Some("there are: server.retention, server.replicas, server.enabled, server.size"),
             ),
-            ("server.retention", json!(5), "values: 'server.retention' takes a value of type string, not a number", Some("write it in quotes")),
-            ("server.replicas", json!("2"), "values: 'server.replicas' takes a value of type integer, not a string", Some("write it without quotes")),
-            ("server.replicas", json!(1.5), "values: 'server.replicas' takes a value of type integer, not a number", None),
-            ("server.enabled", json!([]), "values: 'server.enabled' takes a value of type boolean, not a list", None),
+            (
+                "server.retention",
+                json!(5),
+                "values: 'server.retention' takes a value of type string, not a number",
+                Some("write it in quotes"),
+            ),
+            (
+                "server.replicas",
+                json!("2"),
+                "values: 'server.replicas' takes a value of type integer, not a string",
+                Some("write it without quotes"),
+            ),
+            (
+                "server.replicas",
+                json!(1.5),
+                "values: 'server.replicas' takes a value of type integer, not a number",
+                None,
+            ),
+            (
+                "server.enabled",
+                json!([]),
+                "values: 'server.enabled' takes a value of type boolean, not a list",
+                None,
+            ),
         ] {
             let faults = patches(&definition(), &BTreeMap::from([(name.to_owned(), value)])).unwrap_err();
             assert_eq!(faults, [(message.to_owned(), hint.map(str::to_owned))]);

@@ -42,7 +42,8 @@ pub(super) struct Patched {
 impl Patch {
     /// What is wrong with the patch itself, if anything is.
     pub(super) fn fault(&self) -> Option<&'static str> {
-        let means = usize::from(self.merge.is_some()) + usize::from(self.json.is_some()) + usize::from(self.delete);
+        let means =
+            usize::from(self.merge.is_some()) + usize::from(self.json.is_some()) + usize::from(self.delete);
         let target = &self.target;
         if target.kind.is_none() && target.name.is_none() && target.namespace.is_none() {
             Some("has a target that names no kind, name or namespace")
@@ -103,10 +104,14 @@ impl Target {
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let parts: Vec<String> = [("kind", &self.kind), ("name", &self.name), ("namespace", &self.namespace)]
-            .into_iter()
-            .filter_map(|(field, value)| value.as_ref().map(|value| format!("{field}: {value}")))
-            .collect();
+        let parts: Vec<String> = [
+            ("kind", &self.kind),
+            ("name", &self.name),
+            ("namespace", &self.namespace),
+        ]
+        .into_iter()
+        .filter_map(|(field, value)| value.as_ref().map(|value| format!("{field}: {value}")))
+        .collect();
         write!(f, "{{{}}}", parts.join(", "))
     }
 }
@@ -131,9 +136,15 @@ impl Patched {
         let mut faults = Vec::new();
         for object in self.objects.iter_mut().filter(|object| hit(object)) {
             if let Err(fault) = patch.change(object) {
-                faults.push(format!("a patch of {} cannot be applied: {fault}", object.title()));
+                faults.push(format!(
+                    "a patch of {} cannot be applied: {fault}",
+                    object.title()
+                ));
             } else if [object.api_version(), object.kind(), object.name()].contains(&"") {
-                faults.push(format!("a patch of {} removes apiVersion, kind or metadata.name", patch.target));
+                faults.push(format!(
+                    "a patch of {} removes apiVersion, kind or metadata.name",
+                    patch.target
+                ));
             }
         }
         faults
@@ -178,7 +189,11 @@ mod tests {
             },
         };
         Patched {
-            objects: vec![object("ConfigMap", "a", None), object("Secret", "a", Some("x")), object("ConfigMap", "b", Some("x"))],
+            objects: vec![
+                object("ConfigMap", "a", None),
+                object("Secret", "a", Some("x")),
+                object("ConfigMap", "b", Some("x")),
+            ],
             deleted: Vec::new(),
             namespace: Some("home".into()),
         }
@@ -189,11 +204,17 @@ mod tests {
         for (target, expected) in [
             (json!({"name": "a"}), vec!["ConfigMap a", "Secret x/a"]),
             (json!({"kind": "ConfigMap"}), vec!["ConfigMap a", "ConfigMap x/b"]),
-            (json!({"kind": "ConfigMap", "namespace": "x"}), vec!["ConfigMap x/b"]),
+            (
+                json!({"kind": "ConfigMap", "namespace": "x"}),
+                vec!["ConfigMap x/b"],
+            ),
             (json!({"namespace": "home"}), vec!["ConfigMap a"]),
         ] {
             let mut patched = patched();
-            assert_eq!(patched.apply(&patch(json!({"target": target, "delete": true})), false), [""; 0]);
+            assert_eq!(
+                patched.apply(&patch(json!({"target": target, "delete": true})), false),
+                [""; 0]
+            );
             let deleted: Vec<_> = patched.deleted.iter().map(Object::title).collect();
             assert_eq!(deleted, expected);
         }
@@ -203,10 +224,16 @@ mod tests {
     fn a_patch_that_matches_nothing_is_a_mistake_unless_another_deleted_its_target() {
         let mut patched = patched();
         let target = json!({"kind": "Secret", "name": "a"});
-        assert_eq!(patched.apply(&patch(json!({"target": target, "delete": true})), false), [""; 0]);
+        assert_eq!(
+            patched.apply(&patch(json!({"target": target, "delete": true})), false),
+            [""; 0]
+        );
         let again = patch(json!({"target": target, "merge": {"data": {}}}));
         assert_eq!(patched.apply(&again, true), [""; 0]);
-        assert_eq!(patched.apply(&again, false), ["a patch's target {kind: Secret, name: a} matches no object"]);
+        assert_eq!(
+            patched.apply(&again, false),
+            ["a patch's target {kind: Secret, name: a} matches no object"]
+        );
         let never = patch(json!({"target": {"name": "z"}, "delete": true}));
         assert_eq!(patched.apply(&never, true).len(), 1);
     }
@@ -219,7 +246,10 @@ mod tests {
             (json!({"target": {"name": "a"}, "json": []}), true),
             (json!({"target": {}, "delete": true}), false),
             (json!({"target": {"name": "a"}}), false),
-            (json!({"target": {"name": "a"}, "merge": {}, "delete": true}), false),
+            (
+                json!({"target": {"name": "a"}, "merge": {}, "delete": true}),
+                false,
+            ),
             (json!({"target": {"name": "a"}, "merge": []}), false),
         ] {
             assert_eq!(patch(value.clone()).fault().is_none(), valid, "{value}");
@@ -230,7 +260,10 @@ mod tests {
     fn a_value_alone_keeps_its_type_and_becomes_text_within_a_text() {
         let patch = patch(json!({"target": {"name": "a"}, "merge": {"a": "${value}", "b": ["x=${value}"]}}));
         assert_eq!(patch.with(&json!(3)).merge, Some(json!({"a": 3, "b": ["x=3"]})));
-        assert_eq!(patch.with(&json!("s")).merge, Some(json!({"a": "s", "b": ["x=s"]})));
+        assert_eq!(
+            patch.with(&json!("s")).merge,
+            Some(json!({"a": "s", "b": ["x=s"]}))
+        );
     }
 
     #[test]

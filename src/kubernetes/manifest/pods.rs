@@ -39,7 +39,12 @@ pub(super) fn has_pods(object: &Object) -> bool {
 /// The JSON pointer of the pod spec, if pods come of such an object.
 pub(super) fn spec_pointer(group: &str, kind: &str) -> Option<String> {
     let path = template_path(group, kind)?;
-    Some(path.iter().chain(&["spec"]).map(|key| format!("/{key}")).collect())
+    Some(
+        path.iter()
+            .chain(&["spec"])
+            .map(|key| format!("/{key}"))
+            .collect(),
+    )
 }
 
 /// The labels of the pods that come of this object, as far as the manifest says.
@@ -75,13 +80,25 @@ pub(super) fn uses(object: &Object) -> Vec<Use> {
         }
     }
     for claim in list_at(&object.value, &["spec", "volumeClaimTemplates"]) {
-        found.add(STORAGE, "StorageClass", text_at(claim, &["spec", "storageClassName"]));
+        found.add(
+            STORAGE,
+            "StorageClass",
+            text_at(claim, &["spec", "storageClassName"]),
+        );
     }
     if object.is("", "PersistentVolumeClaim") {
-        found.add(STORAGE, "StorageClass", text_at(&object.value, &["spec", "storageClassName"]));
+        found.add(
+            STORAGE,
+            "StorageClass",
+            text_at(&object.value, &["spec", "storageClassName"]),
+        );
     }
     if object.is("networking.k8s.io", "Ingress") {
-        found.add("networking.k8s.io", "IngressClass", text_at(&object.value, &["spec", "ingressClassName"]));
+        found.add(
+            "networking.k8s.io",
+            "IngressClass",
+            text_at(&object.value, &["spec", "ingressClassName"]),
+        );
     }
     found.0.sort();
     found.0.dedup();
@@ -106,15 +123,27 @@ impl Found {
     }
 
     fn pod(&mut self, spec: &Value) {
-        self.add("scheduling.k8s.io", "PriorityClass", text_at(spec, &["priorityClassName"]));
-        self.add("node.k8s.io", "RuntimeClass", text_at(spec, &["runtimeClassName"]));
+        self.add(
+            "scheduling.k8s.io",
+            "PriorityClass",
+            text_at(spec, &["priorityClassName"]),
+        );
+        self.add(
+            "node.k8s.io",
+            "RuntimeClass",
+            text_at(spec, &["runtimeClassName"]),
+        );
         for secret in list_at(spec, &["imagePullSecrets"]) {
             self.add("", "Secret", text_at(secret, &["name"]));
         }
         for list in ["initContainers", "containers", "ephemeralContainers"] {
             for container in list_at(spec, &[list]) {
                 for env in list_at(container, &["env"]) {
-                    self.config(env, &["valueFrom", "configMapKeyRef", "name"], &["valueFrom", "secretKeyRef", "name"]);
+                    self.config(
+                        env,
+                        &["valueFrom", "configMapKeyRef", "name"],
+                        &["valueFrom", "secretKeyRef", "name"],
+                    );
                 }
                 for source in list_at(container, &["envFrom"]) {
                     self.config(source, &["configMapRef", "name"], &["secretRef", "name"]);
@@ -123,8 +152,16 @@ impl Found {
         }
         for volume in list_at(spec, &["volumes"]) {
             self.config(volume, &["configMap", "name"], &["secret", "secretName"]);
-            self.add("", "Secret", text_at(volume, &["csi", "nodePublishSecretRef", "name"]));
-            self.add("", "PersistentVolumeClaim", text_at(volume, &["persistentVolumeClaim", "claimName"]));
+            self.add(
+                "",
+                "Secret",
+                text_at(volume, &["csi", "nodePublishSecretRef", "name"]),
+            );
+            self.add(
+                "",
+                "PersistentVolumeClaim",
+                text_at(volume, &["persistentVolumeClaim", "claimName"]),
+            );
             let class = ["ephemeral", "volumeClaimTemplate", "spec", "storageClassName"];
             self.add(STORAGE, "StorageClass", text_at(volume, &class));
             for source in list_at(volume, &["projected", "sources"]) {
@@ -136,7 +173,11 @@ impl Found {
     /// What only the operator's resources have.
     fn custom(&mut self, spec: &Value) {
         self.add("", "Secret", text_at(spec, &["configSecret"]));
-        self.config(spec, &["web", "tlsConfig", "cert", "configMap", "name"], &["web", "tlsConfig", "cert", "secret", "name"]);
+        self.config(
+            spec,
+            &["web", "tlsConfig", "cert", "configMap", "name"],
+            &["web", "tlsConfig", "cert", "secret", "name"],
+        );
         self.add("", "Secret", text_at(spec, &["additionalScrapeConfigs", "name"]));
         for (list, kind) in [("secrets", "Secret"), ("configMaps", "ConfigMap")] {
             for name in list_at(spec, &[list]) {
@@ -177,15 +218,34 @@ mod tests {
                 {"projected": {"sources": [{"configMap": {"name": "c4"}}, {"secret": {"name": "s4"}}, {"serviceAccountToken": {}}]}}, {"emptyDir": {}}],
         });
         let expected = [
-            "ConfigMap/c1", "ConfigMap/c2", "ConfigMap/c3", "ConfigMap/c4", "PersistentVolumeClaim/p", "Secret/pull", "Secret/s1",
-            "Secret/s2", "Secret/s3", "Secret/s4", "ServiceAccount/sa", "RuntimeClass/vm", "PriorityClass/high",
+            "ConfigMap/c1",
+            "ConfigMap/c2",
+            "ConfigMap/c3",
+            "ConfigMap/c4",
+            "PersistentVolumeClaim/p",
+            "Secret/pull",
+            "Secret/s1",
+            "Secret/s2",
+            "Secret/s3",
+            "Secret/s4",
+            "ServiceAccount/sa",
+            "RuntimeClass/vm",
+            "PriorityClass/high",
         ];
         for (api_version, kind, spec) in [
             ("v1", "Pod", spec.clone()),
             ("apps/v1", "Deployment", json!({"template": {"spec": spec}})),
-            ("batch/v1", "CronJob", json!({"jobTemplate": {"spec": {"template": {"spec": spec}}}})),
+            (
+                "batch/v1",
+                "CronJob",
+                json!({"jobTemplate": {"spec": {"template": {"spec": spec}}}}),
+            ),
         ] {
-            assert_eq!(used(json!({"apiVersion": api_version, "kind": kind, "spec": spec})), expected, "{kind}");
+            assert_eq!(
+                used(json!({"apiVersion": api_version, "kind": kind, "spec": spec})),
+                expected,
+                "{kind}"
+            );
         }
     }
 
@@ -195,12 +255,27 @@ mod tests {
             "serviceAccountName": "sa", "configSecret": "config", "secrets": ["s"], "configMaps": ["c"],
             "storage": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}},
         }});
-        assert_eq!(used(value), ["ConfigMap/c", "Secret/config", "Secret/s", "ServiceAccount/sa", "StorageClass/fast"]);
+        assert_eq!(
+            used(value),
+            [
+                "ConfigMap/c",
+                "Secret/config",
+                "Secret/s",
+                "ServiceAccount/sa",
+                "StorageClass/fast"
+            ]
+        );
     }
 
     #[test]
     fn pods_without_an_account_run_as_the_default_one_and_other_objects_have_none() {
-        assert_eq!(used(json!({"apiVersion": "v1", "kind": "Pod", "spec": {}})), ["ServiceAccount/default"]);
-        assert_eq!(used(json!({"apiVersion": "v1", "kind": "Service", "spec": {}})), [""; 0]);
+        assert_eq!(
+            used(json!({"apiVersion": "v1", "kind": "Pod", "spec": {}})),
+            ["ServiceAccount/default"]
+        );
+        assert_eq!(
+            used(json!({"apiVersion": "v1", "kind": "Service", "spec": {}})),
+            [""; 0]
+        );
     }
 }

@@ -27,7 +27,11 @@ pub(super) struct Prepared {
 }
 
 /// Loads a component and changes it: for the provider, by options, by the user's patches, then its images.
-pub(super) fn prepare(model: &StackModel, component: &ComponentModel, mistakes: &mut Vec<Mistake>) -> Option<Prepared> {
+pub(super) fn prepare(
+    model: &StackModel,
+    component: &ComponentModel,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Prepared> {
     let files = match files::read(&component.source) {
         Ok(files) => files,
         Err(told) => {
@@ -37,8 +41,15 @@ pub(super) fn prepare(model: &StackModel, component: &ComponentModel, mistakes: 
     };
     let before = mistakes.len();
     let definition = component::definition(files.definition.as_ref(), mistakes);
-    let objects: Vec<_> = files.manifests.iter().flat_map(|text| load::load(text, mistakes)).collect();
-    let in_component = source(files.definition.as_ref().map(|text: &Text| text.file.clone()), model);
+    let objects: Vec<_> = files
+        .manifests
+        .iter()
+        .flat_map(|text| load::load(text, mistakes))
+        .collect();
+    let in_component = source(
+        files.definition.as_ref().map(|text: &Text| text.file.clone()),
+        model,
+    );
     let in_stack = source(None, model);
     let mut tell = |source: &Source, message: String, hint: Option<String>| {
         mistakes.push(source.mistake(format!("component '{}': {message}", component.name), hint));
@@ -46,7 +57,9 @@ pub(super) fn prepare(model: &StackModel, component: &ComponentModel, mistakes: 
 
     // Values and patches are checked even if the objects are not all there.
     let by_options = options::patches(&definition, &component.values).unwrap_or_else(|faults| {
-        faults.into_iter().for_each(|(message, hint)| tell(&in_stack, message, hint));
+        faults
+            .into_iter()
+            .for_each(|(message, hint)| tell(&in_stack, message, hint));
         Vec::new()
     });
     let mut by_user = Vec::new();
@@ -57,11 +70,18 @@ pub(super) fn prepare(model: &StackModel, component: &ComponentModel, mistakes: 
         }
     }
     let mut patched = Patched {
-        namespace: component.namespace.clone().or_else(|| definition.namespace.clone()),
+        namespace: component
+            .namespace
+            .clone()
+            .or_else(|| definition.namespace.clone()),
         deleted: Vec::new(),
         objects,
     };
-    let named: Vec<String> = patched.objects.iter().flat_map(|object| images::of(&object.value)).collect();
+    let named: Vec<String> = patched
+        .objects
+        .iter()
+        .flat_map(|object| images::of(&object.value))
+        .collect();
     if mistakes.len() > before {
         return None;
     }
@@ -83,7 +103,11 @@ pub(super) fn prepare(model: &StackModel, component: &ComponentModel, mistakes: 
             tell(&in_stack, fault, Some(hint.to_owned()));
         });
     }
-    let kept: Vec<String> = patched.objects.iter().flat_map(|object| images::of(&object.value)).collect();
+    let kept: Vec<String> = patched
+        .objects
+        .iter()
+        .flat_map(|object| images::of(&object.value))
+        .collect();
     for key in component.images.keys() {
         if !images::concerns(key, &named) && !images::concerns(key, &kept) {
             let mut known = kept.clone();
@@ -100,14 +124,24 @@ pub(super) fn prepare(model: &StackModel, component: &ComponentModel, mistakes: 
         }
         object.set_label("stackup/stack", &model.name);
     }
-    let Patched { objects, deleted, namespace } = patched;
-    Some(Prepared { definition, objects, deleted, namespace, source: in_component })
+    let Patched {
+        objects,
+        deleted,
+        namespace,
+    } = patched;
+    Some(Prepared {
+        definition,
+        objects,
+        deleted,
+        namespace,
+        source: in_component,
+    })
 }
 
 fn user_patch(value: &Value) -> Result<Patch, String> {
     // The error names fields, and of values at most that of the field 'op'.
-    let patch: Patch = serde_json::from_value(value.clone())
-        .map_err(|error| format!("is not a patch: {error}"))?;
+    let patch: Patch =
+        serde_json::from_value(value.clone()).map_err(|error| format!("is not a patch: {error}"))?;
     match patch.fault() {
         Some(fault) => Err(fault.to_owned()),
         None if patch.has_condition() => Err("has 'when', which only an option's patch can have".to_owned()),

@@ -1,6 +1,9 @@
 use std::collections::HashMap;
 
-use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, Resource, ResourceScope, api, apiextensions_apiserver, kube_aggregator};
+use k8s_openapi::{
+    ClusterResourceScope, NamespaceResourceScope, Resource, ResourceScope, api, apiextensions_apiserver,
+    kube_aggregator,
+};
 
 use super::object::{Object, list_at, text_at};
 
@@ -78,17 +81,22 @@ impl Scoped for NamespaceResourceScope {
 type Row = (&'static str, &'static str, &'static str, bool);
 
 fn row<T: Resource<Scope: Scoped>>() -> Row {
-    (T::GROUP, T::KIND, T::URL_PATH_SEGMENT, <T::Scope as Scoped>::NAMESPACED)
+    (
+        T::GROUP,
+        T::KIND,
+        T::URL_PATH_SEGMENT,
+        <T::Scope as Scoped>::NAMESPACED,
+    )
 }
 
 /// The types that every server has. Versions do not matter here.
 fn builtin() -> Vec<Row> {
     use api::{
-        admissionregistration::v1 as admission, apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch,
-        certificates::v1 as certificates, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
-        events::v1 as events, flowcontrol::v1 as flow, networking::v1 as networking, node::v1 as node,
-        policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource, scheduling::v1 as scheduling,
-        storage::v1 as storage,
+        admissionregistration::v1 as admission, apps::v1 as apps, autoscaling::v2 as autoscaling,
+        batch::v1 as batch, certificates::v1 as certificates, coordination::v1 as coordination,
+        core::v1 as core, discovery::v1 as discovery, events::v1 as events, flowcontrol::v1 as flow,
+        networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac,
+        resource::v1 as resource, scheduling::v1 as scheduling, storage::v1 as storage,
     };
     vec![
         row::<core::ConfigMap>(),
@@ -180,13 +188,23 @@ mod tests {
         for (api_version, kind, expected) in [
             ("v1", "ConfigMap", Some(("configmaps", true))),
             ("v1", "Namespace", Some(("namespaces", false))),
-            ("autoscaling/v1", "HorizontalPodAutoscaler", Some(("horizontalpodautoscalers", true))),
-            ("rbac.authorization.k8s.io/v1", "ClusterRole", Some(("clusterroles", false))),
+            (
+                "autoscaling/v1",
+                "HorizontalPodAutoscaler",
+                Some(("horizontalpodautoscalers", true)),
+            ),
+            (
+                "rbac.authorization.k8s.io/v1",
+                "ClusterRole",
+                Some(("clusterroles", false)),
+            ),
             ("example.com/v1alpha1", "Widget", Some(("widgets", true))),
             ("example.org/v1", "Widget", None),
         ] {
             let object = object(json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "a"}}));
-            let found = types.of(&object).map(|found| (found.plural.as_str(), found.namespaced));
+            let found = types
+                .of(&object)
+                .map(|found| (found.plural.as_str(), found.namespaced));
             assert_eq!(found, expected, "{kind}");
         }
     }

@@ -41,7 +41,9 @@ pub(super) struct Fault {
 impl Node {
     /// The value of a key, if this is a mapping that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
-        self.entries().iter().find_map(|(found, node)| (found.value == key).then_some(node))
+        self.entries()
+            .iter()
+            .find_map(|(found, node)| (found.value == key).then_some(node))
     }
 
     /// The value at the end of a path of keys.
@@ -116,17 +118,15 @@ impl Node {
 
 /// Reads every document of a text and everything that is wrong with it. Empty documents are skipped.
 pub(super) fn documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
-    let (mut nodes, mut faults) = (Vec::new(), Vec::new());
-    for document in serde_saphyr::read_with_options(&mut Cursor::new(text.as_bytes()), options()) {
-        match document {
-            Ok(node) => {
-                let node: Node = node;
-                node.doubles(&mut faults);
-                nodes.push(node);
-            }
-            Err(error) => faults.push(fault(&error)),
-        }
-    }
+    let mut faults = Vec::new();
+    // A reader goes on after a broken document, and takes twice the time: only for texts that have one.
+    let nodes: Vec<Node> = serde_saphyr::from_multiple_with_options(text, options()).unwrap_or_else(|_| {
+        let mut reader = Cursor::new(text.as_bytes());
+        serde_saphyr::read_with_options(&mut reader, options())
+            .filter_map(|document| document.map_err(|error| faults.push(fault(&error))).ok())
+            .collect()
+    });
+    nodes.iter().for_each(|node| node.doubles(&mut faults));
     (nodes, faults)
 }
 
@@ -159,7 +159,10 @@ fn options() -> Options {
 fn fault(error: &Error) -> Fault {
     Fault {
         place: error.location().as_ref().map(place).unwrap_or_default(),
-        message: UserMessageFormatter.format_message(error).escape_debug().to_string(),
+        message: UserMessageFormatter
+            .format_message(error)
+            .escape_debug()
+            .to_string(),
     }
 }
 
@@ -273,7 +276,10 @@ mod tests {
             ("a: 1e3", json!({"a": 1000.0})),
             ("a: ~", json!({"a": null})),
             ("a:", json!({"a": null})),
-            ("a: 18446744073709551615", json!({"a": 18_446_744_073_709_551_615_u64})),
+            (
+                "a: 18446744073709551615",
+                json!({"a": 18_446_744_073_709_551_615_u64}),
+            ),
             ("a: 10d", json!({"a": "10d"})),
             ("a: =", json!({"a": "="})),
             ("8080: a", json!({"8080": "a"})),
@@ -305,13 +311,19 @@ mod tests {
     fn empty_documents_are_no_documents() {
         let (nodes, faults) = documents("---\n# nothing\n---\n---\na: 1\n---\n~\n---\nb: 2\n---\n");
         assert_eq!(faults, []);
-        assert_eq!(nodes.iter().map(Node::value).collect::<Vec<_>>(), [json!({"a": 1}), json!({"b": 2})]);
+        assert_eq!(
+            nodes.iter().map(Node::value).collect::<Vec<_>>(),
+            [json!({"a": 1}), json!({"b": 2})]
+        );
         assert_eq!(nodes[1].place, Place { line: 9, column: 1 });
     }
 
     #[test]
     fn byte_order_marks_and_windows_line_ends_do_no_harm() {
-        assert_eq!(one("\u{feff}a: 1\r\nb: |\r\n  x\r\n"), json!({"a": 1, "b": "x\n"}));
+        assert_eq!(
+            one("\u{feff}a: 1\r\nb: |\r\n  x\r\n"),
+            json!({"a": 1, "b": "x\n"})
+        );
     }
 
     #[test]
@@ -322,7 +334,10 @@ mod tests {
     #[test]
     fn a_key_given_twice_is_told_with_both_places_and_all_at_once() {
         let (_, faults) = documents("a: 1\nb:\n  c: 1\n  c: 2\na: 2\n---\nd: [{e: 1, e: 2}]\n");
-        let told: Vec<_> = faults.iter().map(|fault| (fault.place.line, fault.message.as_str())).collect();
+        let told: Vec<_> = faults
+            .iter()
+            .map(|fault| (fault.place.line, fault.message.as_str()))
+            .collect();
         assert_eq!(
             told,
             [
@@ -339,6 +354,14 @@ mod tests {
         assert_eq!(faults.len(), 1);
         assert!(faults[0].place.line > 0);
         assert!(!faults[0].message.contains("hunter2"), "{faults:?}");
+    }
+
+    #[test]
+    fn documents_after_a_broken_one_are_read_as_well() {
+        let (nodes, faults) = documents("a: 1\n---\nb: .inf\n---\nc: {x: 1, x: 2}\n");
+        assert_eq!(nodes.len(), 2);
+        let lines: Vec<_> = faults.iter().map(|fault| fault.place.line).collect();
+        assert_eq!(lines, [3, 5], "{faults:?}");
     }
 
     #[test]

@@ -38,25 +38,40 @@ pub(super) fn infer<'a>(index: &Index<'a>, edges: &mut Edges) -> Vec<Gate<'a>> {
         let object = &item.object;
         if is_configuration(object) {
             for webhook in list_at(&object.value, &["webhooks"]) {
-                let Some((service, backends)) = workloads.behind(index, at(webhook, &["clientConfig", "service"])) else {
+                let Some((service, backends)) =
+                    workloads.behind(index, at(webhook, &["clientConfig", "service"]))
+                else {
                     continue;
                 };
                 wait(number, service, &backends, edges);
                 // Kubernetes' own default is Fail.
                 if text_at(webhook, &["failurePolicy"]) != Some("Ignore") {
                     let concerns = Concerns::Rules(list_at(webhook, &["rules"]));
-                    gates.push(Gate { by: number, backends, concerns });
+                    gates.push(Gate {
+                        by: number,
+                        backends,
+                        concerns,
+                    });
                 }
             }
         } else if object.is("apiregistration.k8s.io", "APIService") {
-            if let Some((service, backends)) = workloads.behind(index, at(&object.value, &["spec", "service"])) {
+            if let Some((service, backends)) =
+                workloads.behind(index, at(&object.value, &["spec", "service"]))
+            {
                 wait(number, service, &backends, edges);
             }
         } else if let Some((group_kind, _)) = scope::defined(object) {
-            let service = at(&object.value, &["spec", "conversion", "webhook", "clientConfig", "service"]);
+            let service = at(
+                &object.value,
+                &["spec", "conversion", "webhook", "clientConfig", "service"],
+            );
             if let Some((_, backends)) = workloads.behind(index, service) {
                 let concerns = Concerns::Type(group_kind);
-                gates.push(Gate { by: number, backends, concerns });
+                gates.push(Gate {
+                    by: number,
+                    backends,
+                    concerns,
+                });
             }
         }
     }
@@ -65,7 +80,9 @@ pub(super) fn infer<'a>(index: &Index<'a>, edges: &mut Edges) -> Vec<Gate<'a>> {
 
 fn wait(number: usize, service: usize, backends: &[usize], edges: &mut Edges) {
     edges.need(number, service, Until::Applied);
-    backends.iter().for_each(|backend| edges.need(number, *backend, Until::Ready));
+    backends
+        .iter()
+        .for_each(|backend| edges.need(number, *backend, Until::Ready));
 }
 
 fn is_configuration(object: &Object) -> bool {
@@ -81,7 +98,9 @@ pub(super) fn intercept(index: &Index<'_>, types: &Types, gates: &[Gate<'_>], ed
         let before = edges.closure(&before);
         for (number, item) in index.iter() {
             if before.get(number) != Some(&true) && gate.concerns.object(&item.object, types) {
-                gate.backends.iter().for_each(|backend| edges.need(number, *backend, Until::Ready));
+                gate.backends
+                    .iter()
+                    .for_each(|backend| edges.need(number, *backend, Until::Ready));
             }
         }
     }
@@ -103,10 +122,13 @@ impl Concerns<'_> {
                     };
                     let plural = known.map_or("", |known| known.plural.as_str());
                     scope
-                        && ["CREATE", "UPDATE"].iter().any(|operation| scope::names(rule, "operations", operation))
+                        && ["CREATE", "UPDATE"]
+                            .iter()
+                            .any(|operation| scope::names(rule, "operations", operation))
                         && scope::names(rule, "apiGroups", object.group())
                         && scope::names(rule, "apiVersions", object.version())
-                        && (scope::names(rule, "resources", plural) || texts(rule, &["resources"]).any(|named| named == "*/*"))
+                        && (scope::names(rule, "resources", plural)
+                            || texts(rule, &["resources"]).any(|named| named == "*/*"))
                 })
             }
         }
@@ -132,13 +154,21 @@ impl<'a> Workloads<'a> {
         let text = |key| client.and_then(|client| text_at(client, &[key]));
         let namespace = text("namespace")?;
         let service = index.find("", "Service", namespace, text("name")?)?;
-        let selector = index.items.get(service).and_then(|item: &Item| at(&item.object.value, &["spec", "selector"]));
-        let selector = selector.and_then(Value::as_object).filter(|selector| !selector.is_empty());
+        let selector = index
+            .items
+            .get(service)
+            .and_then(|item: &Item| at(&item.object.value, &["spec", "selector"]));
+        let selector = selector
+            .and_then(Value::as_object)
+            .filter(|selector| !selector.is_empty());
         let selects = |labels: &Map<String, Value>| {
-            selector.is_some_and(|selector| selector.iter().all(|(key, value)| labels.get(key) == Some(value)))
+            selector
+                .is_some_and(|selector| selector.iter().all(|(key, value)| labels.get(key) == Some(value)))
         };
         let workloads = self.0.get(namespace).into_iter().flatten();
-        let backends = workloads.filter(|(_, labels)| selects(labels)).map(|(number, _)| *number);
+        let backends = workloads
+            .filter(|(_, labels)| selects(labels))
+            .map(|(number, _)| *number);
         Some((service, backends.collect()))
     }
 }

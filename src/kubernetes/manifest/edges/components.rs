@@ -1,8 +1,4 @@
-use super::{
-    Edges,
-    index::Index,
-    infer::Definitions,
-};
+use super::{Edges, index::Index, infer::Definitions};
 use crate::{kubernetes::manifest::pods, model::Until};
 
 /// A component that depends on another begins when the other works: its first objects need the other's last ones.
@@ -15,7 +11,8 @@ pub(super) fn infer(index: &Index<'_>, depends_on: &[Vec<usize>], crds: &Definit
             ends.last(*needed, depends_on, &mut seen, &mut last);
         }
         for item in ends.first.get(component).into_iter().flatten() {
-            last.iter().for_each(|needed| edges.need(*item, *needed, Until::Ready));
+            last.iter()
+                .for_each(|needed| edges.need(*item, *needed, Until::Ready));
         }
     }
 }
@@ -34,7 +31,10 @@ impl Ends {
         let mut needed = vec![false; index.items.len()];
         let mut first = vec![Vec::new(); components];
         for (number, item) in index.iter() {
-            let mut own = edges.needs(number).filter(|(needed, _)| component(*needed) == Some(item.component)).peekable();
+            let mut own = edges
+                .needs(number)
+                .filter(|(needed, _)| component(*needed) == Some(item.component))
+                .peekable();
             if own.peek().is_none()
                 && let Some(first) = first.get_mut(item.component)
             {
@@ -47,15 +47,24 @@ impl Ends {
             }
         }
         let mut last = vec![(Vec::new(), Vec::new()); components];
-        for (number, item) in index.iter().filter(|(number, _)| needed.get(*number) == Some(&false)) {
+        for (number, item) in index
+            .iter()
+            .filter(|(number, _)| needed.get(*number) == Some(&false))
+        {
             if let Some((working, other)) = last.get_mut(item.component) {
                 let works = pods::has_pods(&item.object) || crds.contains_key(&item.object.group_kind());
-                if works { working.push(number) } else { other.push(number) }
+                if works {
+                    working.push(number)
+                } else {
+                    other.push(number)
+                }
             }
         }
         let last = last
             .into_iter()
-            .map(|(working, other): (Vec<usize>, Vec<usize>)| if working.is_empty() { other } else { working })
+            .map(
+                |(working, other): (Vec<usize>, Vec<usize>)| if working.is_empty() { other } else { working },
+            )
             .collect();
         Self { first, last }
     }

@@ -56,7 +56,11 @@ impl Edges {
 
     /// What an item needs.
     pub(in super::super) fn needs(&self, item: usize) -> impl Iterator<Item = (usize, Until)> {
-        self.needs.get(item).into_iter().flatten().map(|(needed, until)| (*needed, *until))
+        self.needs
+            .get(item)
+            .into_iter()
+            .flatten()
+            .map(|(needed, until)| (*needed, *until))
     }
 
     /// The autoscaler that sets the replicas of an item.
@@ -93,7 +97,10 @@ impl<'a> Index<'a> {
             .enumerate()
             .map(|(index, item)| {
                 let object = &item.object;
-                ((object.group(), object.kind(), item.namespace(), object.name()), index)
+                (
+                    (object.group(), object.kind(), item.namespace(), object.name()),
+                    index,
+                )
             })
             .collect();
         Self { items, by_name }

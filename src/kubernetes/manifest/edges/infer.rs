@@ -123,18 +123,31 @@ fn autoscaler(index: &Index<'_>, number: usize, item: &Item, edges: &mut Edges) 
 }
 
 fn annotations(index: &Index<'_>, edges: &mut Edges, mistakes: &mut Vec<Mistake>) {
-    let addresses: HashMap<&str, usize> = index.iter().map(|(number, item)| (item.address.as_str(), number)).collect();
+    let addresses: HashMap<&str, usize> = index
+        .iter()
+        .map(|(number, item)| (item.address.as_str(), number))
+        .collect();
     for (number, item) in index.iter() {
         let listed = item.object.text(&["metadata", "annotations", NEEDS]);
-        for address in listed.split(',').map(str::trim).filter(|address| !address.is_empty()) {
+        for address in listed
+            .split(',')
+            .map(str::trim)
+            .filter(|address| !address.is_empty())
+        {
             if let Some(needed) = addresses.get(address) {
                 edges.need(number, *needed, Until::Ready);
             } else {
                 let hint = names::closest(address, addresses.keys().copied()).map_or_else(
-                    || "an address is k8s/NAMESPACE/KIND/NAME, or k8s/KIND/NAME without a namespace".to_owned(),
+                    || {
+                        "an address is k8s/NAMESPACE/KIND/NAME, or k8s/KIND/NAME without a namespace"
+                            .to_owned()
+                    },
                     |known| format!("did you mean '{known}'?"),
                 );
-                let message = format!("annotation {NEEDS} of {} names '{address}', which is not in the stack", item.object.title());
+                let message = format!(
+                    "annotation {NEEDS} of {} names '{address}', which is not in the stack",
+                    item.object.title()
+                );
                 mistakes.push(item.object.source.mistake(message, hint));
             }
         }
@@ -144,14 +157,25 @@ fn annotations(index: &Index<'_>, edges: &mut Edges, mistakes: &mut Vec<Mistake>
 fn cycle(items: &[Item], edges: &Edges) -> Option<Mistake> {
     let mut graph = Graph::new(items.len());
     for number in 0..items.len() {
-        edges.needs(number).for_each(|(needed, _)| graph.need(number, needed));
+        edges
+            .needs(number)
+            .for_each(|(needed, _)| graph.need(number, needed));
     }
     let cycle = graph.order().err()?;
     let path: Vec<&Item> = cycle.iter().filter_map(|number| items.get(*number)).collect();
     let first = path.first()?;
-    let addresses: Vec<&str> = path.iter().chain([first]).map(|item| item.address.as_str()).collect();
-    let message = format!("objects need each other in a circle: {}", addresses.join(" needs "));
-    let hint = format!("take one of these edges away: dependsOn of a component, annotation {NEEDS}, or a reference in an object");
+    let addresses: Vec<&str> = path
+        .iter()
+        .chain([first])
+        .map(|item| item.address.as_str())
+        .collect();
+    let message = format!(
+        "objects need each other in a circle: {}",
+        addresses.join(" needs ")
+    );
+    let hint = format!(
+        "take one of these edges away: dependsOn of a component, annotation {NEEDS}, or a reference in an object"
+    );
     Some(first.object.source.mistake(message, hint))
 }
 
@@ -193,44 +217,92 @@ mod tests {
     fn objects_need_what_they_live_in_and_what_they_name() {
         let (crd, crd_fields) = crd();
         let cases: &[(&[(&str, &str)], &[&str])] = &[
-            (&[("v1 Namespace x", "spec: {}"), ("v1 ConfigMap a x", "data: {}")], &["x/ConfigMap/a => Namespace/x"]),
-            (&[("e.com/v1 W w x", "spec: {}"), (crd, crd_fields)], &["x/W/w => CustomResourceDefinition/ws.e.com"]),
             (
-                &[("v1 ServiceAccount sa x", "automountServiceAccountToken: false"), ("v1 ServiceAccount sa z", "secrets: []"), ("apps/v1 Deployment d x", POD)],
-                &["x/Deployment/d -> kind.images/demo", "x/Deployment/d -> x/ServiceAccount/sa"],
+                &[("v1 Namespace x", "spec: {}"), ("v1 ConfigMap a x", "data: {}")],
+                &["x/ConfigMap/a => Namespace/x"],
             ),
             (
-                &[("storage.k8s.io/v1 StorageClass fast", "provisioner: p"), ("v1 PersistentVolumeClaim c x", "spec: {storageClassName: fast}")],
+                &[("e.com/v1 W w x", "spec: {}"), (crd, crd_fields)],
+                &["x/W/w => CustomResourceDefinition/ws.e.com"],
+            ),
+            (
+                &[
+                    ("v1 ServiceAccount sa x", "automountServiceAccountToken: false"),
+                    ("v1 ServiceAccount sa z", "secrets: []"),
+                    ("apps/v1 Deployment d x", POD),
+                ],
+                &[
+                    "x/Deployment/d -> kind.images/demo",
+                    "x/Deployment/d -> x/ServiceAccount/sa",
+                ],
+            ),
+            (
+                &[
+                    ("storage.k8s.io/v1 StorageClass fast", "provisioner: p"),
+                    ("v1 PersistentVolumeClaim c x", "spec: {storageClassName: fast}"),
+                ],
                 &["x/PersistentVolumeClaim/c -> StorageClass/fast"],
             ),
             (
-                &[("scheduling.k8s.io/v1 PriorityClass high", "value: 1"), ("v1 Pod p x", "spec: {priorityClassName: high}")],
+                &[
+                    ("scheduling.k8s.io/v1 PriorityClass high", "value: 1"),
+                    ("v1 Pod p x", "spec: {priorityClassName: high}"),
+                ],
                 &["x/Pod/p -> PriorityClass/high", "x/Pod/p -> kind.images/demo"],
             ),
             (
-                &[("autoscaling/v2 HorizontalPodAutoscaler h x", "spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: d}}"), ("apps/v1 Deployment d x", POD)],
-                &["x/Deployment/d -> kind.images/demo", "x/HorizontalPodAutoscaler/h -> x/Deployment/d"],
+                &[
+                    (
+                        "autoscaling/v2 HorizontalPodAutoscaler h x",
+                        "spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: d}}",
+                    ),
+                    ("apps/v1 Deployment d x", POD),
+                ],
+                &[
+                    "x/Deployment/d -> kind.images/demo",
+                    "x/HorizontalPodAutoscaler/h -> x/Deployment/d",
+                ],
             ),
-            (&[("e.com/v1 W w x", "spec: {image: 'a.io/b'}")], &["x/W/w -> kind.images/demo"]),
+            (
+                &[("e.com/v1 W w x", "spec: {image: 'a.io/b'}")],
+                &["x/W/w -> kind.images/demo"],
+            ),
         ];
         for (objects, expected) in cases {
-            assert_eq!(Fixture::new(&[("app", &text(objects))]).edges(), *expected, "{objects:?}");
+            assert_eq!(
+                Fixture::new(&[("app", &text(objects))]).edges(),
+                *expected,
+                "{objects:?}"
+            );
         }
     }
 
     #[test]
     fn bindings_come_after_role_and_account_and_before_the_pods_that_use_them() {
-        let binding = |kind: &str| format!("{RBAC} {kind} b{}", if kind == "RoleBinding" { " x" } else { "" });
+        let binding =
+            |kind: &str| format!("{RBAC} {kind} b{}", if kind == "RoleBinding" { " x" } else { "" });
         let role = |kind: &str| format!("{RBAC} {kind} r{}", if kind == "Role" { " x" } else { "" });
         for (binding_kind, role_kind, b, r) in [
             ("RoleBinding", "Role", "x/RoleBinding/b", "x/Role/r"),
             ("RoleBinding", "ClusterRole", "x/RoleBinding/b", "ClusterRole/r"),
-            ("ClusterRoleBinding", "ClusterRole", "ClusterRoleBinding/b", "ClusterRole/r"),
+            (
+                "ClusterRoleBinding",
+                "ClusterRole",
+                "ClusterRoleBinding/b",
+                "ClusterRole/r",
+            ),
         ] {
-            let fields = format!("roleRef: {{kind: {role_kind}, name: r}}, subjects: [{{kind: ServiceAccount, name: sa, namespace: x}}, {{kind: Group, name: g}}]");
+            let fields = format!(
+                "roleRef: {{kind: {role_kind}, name: r}}, subjects: [{{kind: ServiceAccount, name: sa, namespace: x}}, {{kind: Group, name: g}}]"
+            );
             let stack = Fixture::new(&[(
                 "app",
-                &text(&[(&binding(binding_kind), &fields), (&role(role_kind), "rules: []"), ("v1 ServiceAccount sa x", "secrets: []"), ("apps/v1 Deployment d x", POD)]),
+                &text(&[
+                    (&binding(binding_kind), &fields),
+                    (&role(role_kind), "rules: []"),
+                    ("v1 ServiceAccount sa x", "secrets: []"),
+                    ("apps/v1 Deployment d x", POD),
+                ]),
             )]);
             let mut expected = vec![
                 format!("{b} -> {r}"),
@@ -248,7 +320,13 @@ mod tests {
     fn replicas_of_what_an_autoscaler_scales_are_left_to_it() {
         let stack = Fixture::new(&[(
             "app",
-            &text(&[("autoscaling/v2 HorizontalPodAutoscaler h x", "spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: d}}"), ("apps/v1 Deployment d x", POD)]),
+            &text(&[
+                (
+                    "autoscaling/v2 HorizontalPodAutoscaler h x",
+                    "spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: d}}",
+                ),
+                ("apps/v1 Deployment d x", POD),
+            ]),
         )]);
         let wanted = stack.wanted();
         assert_eq!(wanted[1].inputs["scaledBy"], "k8s/x/HorizontalPodAutoscaler/h");
@@ -256,11 +334,16 @@ mod tests {
     }
 
     fn webhook(policy: &str, rules: &str) -> Vec<String> {
-        let fields = format!("webhooks: [{{name: a, failurePolicy: {policy}, clientConfig: {{service: {{name: s, namespace: x}}}}, rules: [{rules}]}}]");
+        let fields = format!(
+            "webhooks: [{{name: a, failurePolicy: {policy}, clientConfig: {{service: {{name: s, namespace: x}}}}, rules: [{rules}]}}]"
+        );
         let stack = Fixture::new(&[(
             "app",
             &text(&[
-                ("admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration w", &fields),
+                (
+                    "admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration w",
+                    &fields,
+                ),
                 ("v1 Service s x", "spec: {selector: {app: a}}"),
                 ("apps/v1 Deployment d x", POD),
                 ("v1 ServiceAccount sa x", "secrets: []"),
@@ -275,7 +358,10 @@ mod tests {
 
     #[test]
     fn a_webhook_waits_for_its_backend_and_what_it_guards_waits_only_if_it_must() {
-        let own = ["ValidatingWebhookConfiguration/w -> x/Service/s", "ValidatingWebhookConfiguration/w => x/Deployment/d"];
+        let own = [
+            "ValidatingWebhookConfiguration/w -> x/Service/s",
+            "ValidatingWebhookConfiguration/w => x/Deployment/d",
+        ];
         let all = "{operations: ['*'], apiGroups: ['*'], apiVersions: ['*'], resources: ['*']}";
         let maps = "{operations: [CREATE], apiGroups: [''], apiVersions: [v1], resources: [configmaps]}";
         let deletes = "{operations: [DELETE], apiGroups: [''], apiVersions: [v1], resources: [configmaps]}";
@@ -283,7 +369,13 @@ mod tests {
         assert_eq!(webhook("Fail", deletes), own);
         assert_eq!(webhook("Fail", maps)[2..], ["z/ConfigMap/c => x/Deployment/d"]);
         // Neither the backend nor what it needs waits for it.
-        assert_eq!(webhook("Fail", all)[2..], ["z/ConfigMap/c => x/Deployment/d", "z/Service/other => x/Deployment/d"]);
+        assert_eq!(
+            webhook("Fail", all)[2..],
+            [
+                "z/ConfigMap/c => x/Deployment/d",
+                "z/Service/other => x/Deployment/d"
+            ]
+        );
     }
 
     #[test]
@@ -291,7 +383,10 @@ mod tests {
         let stack = Fixture::new(&[(
             "app",
             &text(&[
-                ("apiregistration.k8s.io/v1 APIService v1.e.com", "spec: {service: {name: s, namespace: x}}"),
+                (
+                    "apiregistration.k8s.io/v1 APIService v1.e.com",
+                    "spec: {service: {name: s, namespace: x}}",
+                ),
                 ("v1 Service s x", "spec: {selector: {app: a}}"),
                 ("apps/v1 Deployment d x", POD),
                 ("e.com/v1 W w x", "spec: {}"),
@@ -313,7 +408,12 @@ mod tests {
         let fields = "spec: {group: e.com, scope: Namespaced, names: {kind: W, plural: ws}, conversion: {strategy: Webhook, webhook: {clientConfig: {service: {name: s, namespace: x}}}}}";
         let stack = Fixture::new(&[(
             "app",
-            &text(&[(crd().0, fields), ("v1 Service s x", "spec: {selector: {app: a}}"), ("apps/v1 Deployment d x", POD), ("e.com/v1 W w x", "spec: {}")]),
+            &text(&[
+                (crd().0, fields),
+                ("v1 Service s x", "spec: {selector: {app: a}}"),
+                ("apps/v1 Deployment d x", POD),
+                ("e.com/v1 W w x", "spec: {}"),
+            ]),
         )]);
         assert!(stack.edges().contains(&"x/W/w => x/Deployment/d".to_owned()));
     }
@@ -327,7 +427,10 @@ mod tests {
                 (crd, crd_fields),
                 ("v1 ServiceAccount sa x", "secrets: []"),
                 (&format!("{RBAC} ClusterRole r"), &rules),
-                (&format!("{RBAC} ClusterRoleBinding b"), "roleRef: {kind: ClusterRole, name: r}, subjects: [{kind: ServiceAccount, name: sa, namespace: x}]"),
+                (
+                    &format!("{RBAC} ClusterRoleBinding b"),
+                    "roleRef: {kind: ClusterRole, name: r}, subjects: [{kind: ServiceAccount, name: sa, namespace: x}]",
+                ),
                 ("apps/v1 Deployment d x", POD),
             ])
         };
@@ -337,19 +440,39 @@ mod tests {
             let both = Fixture::new(&[("one", &format!("{}{resource}", operator(group)))]);
             assert_eq!(both.edges().contains(&edge), expected, "{group}");
             let apart = Fixture::new(&[("one", &operator(group)), ("two", &resource)]);
-            assert_eq!(apart.edges().contains(&edge), expected, "{group}, in two components");
+            assert_eq!(
+                apart.edges().contains(&edge),
+                expected,
+                "{group}, in two components"
+            );
         }
     }
 
     #[test]
     fn a_component_begins_when_those_it_depends_on_work() {
         let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: NAME}\n---\n";
-        let of = |name: &str| format!("{}{}", namespace.replace("NAME", name), text(&[(&format!("apps/v1 Deployment d {name}"), POD), (&format!("v1 Service s {name}"), "spec: {}")]));
+        let of = |name: &str| {
+            format!(
+                "{}{}",
+                namespace.replace("NAME", name),
+                text(&[
+                    (&format!("apps/v1 Deployment d {name}"), POD),
+                    (&format!("v1 Service s {name}"), "spec: {}")
+                ])
+            )
+        };
         let mut stack = Fixture::new(&[("a", &of("a")), ("b", &of("b")), ("c", &of("c"))]);
         stack.model.components[1].depends_on = vec!["a".into()];
         stack.model.components[2].depends_on = vec!["b".into()];
-        let between: Vec<_> = stack.edges().into_iter().filter(|edge| edge.starts_with("Namespace/")).collect();
-        assert_eq!(between, ["Namespace/b => a/Deployment/d", "Namespace/c => b/Deployment/d"]);
+        let between: Vec<_> = stack
+            .edges()
+            .into_iter()
+            .filter(|edge| edge.starts_with("Namespace/"))
+            .collect();
+        assert_eq!(
+            between,
+            ["Namespace/b => a/Deployment/d", "Namespace/c => b/Deployment/d"]
+        );
     }
 
     #[test]
@@ -369,37 +492,59 @@ mod tests {
         let stack = |needs: &str| {
             Fixture::new(&[(
                 "app",
-                &format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a, namespace: x, annotations: {{stackup/needs: '{needs}'}}}}}}\n---\n{}", text(&[("v1 ConfigMap b x", "data: {}"), ("v1 Namespace m", "spec: {}")])),
+                &format!(
+                    "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a, namespace: x, annotations: {{stackup/needs: '{needs}'}}}}}}\n---\n{}",
+                    text(&[("v1 ConfigMap b x", "data: {}"), ("v1 Namespace m", "spec: {}")])
+                ),
             )])
         };
-        assert_eq!(stack("k8s/x/ConfigMap/b, k8s/Namespace/m").edges(), ["x/ConfigMap/a => Namespace/m", "x/ConfigMap/a => x/ConfigMap/b"]);
+        assert_eq!(
+            stack("k8s/x/ConfigMap/b, k8s/Namespace/m").edges(),
+            ["x/ConfigMap/a => Namespace/m", "x/ConfigMap/a => x/ConfigMap/b"]
+        );
         assert_eq!(
             stack("k8s/x/Configmap/b").mistakes(),
-            ["app/a.yaml:1:52: annotation stackup/needs of ConfigMap x/a names 'k8s/x/Configmap/b', which is not in the stack (did you mean 'k8s/x/ConfigMap/b'?)"]
+            [
+                "app/a.yaml:1:52: annotation stackup/needs of ConfigMap x/a names 'k8s/x/Configmap/b', which is not in the stack (did you mean 'k8s/x/ConfigMap/b'?)"
+            ]
         );
     }
 
     #[test]
     fn a_circle_is_told_with_its_whole_path() {
-        let mut stack = Fixture::new(&[("a", &text(&[("v1 ConfigMap a x", "data: {}")])), ("b", &text(&[("v1 ConfigMap b x", "data: {}")]))]);
+        let mut stack = Fixture::new(&[
+            ("a", &text(&[("v1 ConfigMap a x", "data: {}")])),
+            ("b", &text(&[("v1 ConfigMap b x", "data: {}")])),
+        ]);
         stack.model.components[0].depends_on = vec!["b".into()];
         stack.model.components[1].depends_on = vec!["a".into()];
         assert_eq!(
             stack.mistakes(),
-            ["a/a.yaml:1:52: objects need each other in a circle: k8s/x/ConfigMap/a needs k8s/x/ConfigMap/b needs k8s/x/ConfigMap/a (take one of these edges away: dependsOn of a component, annotation stackup/needs, or a reference in an object)"]
+            [
+                "a/a.yaml:1:52: objects need each other in a circle: k8s/x/ConfigMap/a needs k8s/x/ConfigMap/b needs k8s/x/ConfigMap/a (take one of these edges away: dependsOn of a component, annotation stackup/needs, or a reference in an object)"
+            ]
         );
     }
 
     #[test]
     fn edges_stay_linear_in_the_number_of_objects() {
         let of = |count: usize| {
-            let mut objects = vec![("v1 Namespace x".to_owned(), "spec: {}".to_owned()), (crd().0.to_owned(), crd().1.to_owned())];
+            let mut objects = vec![
+                ("v1 Namespace x".to_owned(), "spec: {}".to_owned()),
+                (crd().0.to_owned(), crd().1.to_owned()),
+            ];
             for number in 0..count {
                 objects.push((format!("v1 ServiceAccount sa{number} x"), "secrets: []".into()));
                 objects.push((format!("e.com/v1 W w{number} x"), "spec: {}".into()));
-                objects.push((format!("apps/v1 Deployment d{number} x"), POD.replace("sa}", &format!("sa{number}}}"))));
+                objects.push((
+                    format!("apps/v1 Deployment d{number} x"),
+                    POD.replace("sa}", &format!("sa{number}}}")),
+                ));
             }
-            let objects: Vec<_> = objects.iter().map(|(head, fields)| (head.as_str(), fields.as_str())).collect();
+            let objects: Vec<_> = objects
+                .iter()
+                .map(|(head, fields)| (head.as_str(), fields.as_str()))
+                .collect();
             Fixture::new(&[("app", &text(&objects))]).edges().len()
         };
         assert_eq!(of(200) - of(100), of(300) - of(200));

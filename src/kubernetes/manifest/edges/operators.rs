@@ -42,7 +42,11 @@ fn is_binding(object: &Object) -> bool {
 
 /// The ServiceAccounts that an object gives rights to, by namespace and name.
 pub(super) fn bound_accounts(object: &Object) -> Vec<(&str, &str)> {
-    let subjects = if is_binding(object) { list_at(&object.value, &["subjects"]) } else { &[] };
+    let subjects = if is_binding(object) {
+        list_at(&object.value, &["subjects"])
+    } else {
+        &[]
+    };
     subjects
         .iter()
         .filter(|subject| text_at(subject, &["kind"]) == Some("ServiceAccount"))
@@ -74,8 +78,14 @@ pub(super) fn infer(index: &Index<'_>, crds: &Definitions, accounts: &Accounts<'
         let account = pods::service_account(&item.object).unwrap_or_default();
         for binding in accounts.bindings(item.namespace(), account) {
             let role = index.items.get(*binding).and_then(|binding| role(index, binding));
-            let rules = role.and_then(|role| index.items.get(role)).map(|role| list_at(&role.object.value, &["rules"]));
-            for group in rules.into_iter().flatten().flat_map(|rule| texts(rule, &["apiGroups"])) {
+            let rules = role
+                .and_then(|role| index.items.get(role))
+                .map(|role| list_at(&role.object.value, &["rules"]));
+            for group in rules
+                .into_iter()
+                .flatten()
+                .flat_map(|rule| texts(rule, &["apiGroups"]))
+            {
                 operators.entry(group).or_default().insert(number);
             }
         }
@@ -84,7 +94,10 @@ pub(super) fn infer(index: &Index<'_>, crds: &Definitions, accounts: &Accounts<'
         let Some(crd) = crds.get(&item.object.group_kind()) else {
             continue;
         };
-        let homes = [Some(item.component), index.items.get(*crd).map(|crd| crd.component)];
+        let homes = [
+            Some(item.component),
+            index.items.get(*crd).map(|crd| crd.component),
+        ];
         for group in [item.object.group(), "*"] {
             for operator in operators.get(group).into_iter().flatten() {
                 if homes.contains(&index.items.get(*operator).map(|operator| operator.component)) {
