@@ -2,6 +2,8 @@
 
 pub mod engine;
 pub mod graph;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod local;
 pub mod model;
 pub mod output;
