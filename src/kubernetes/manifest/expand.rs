@@ -44,7 +44,7 @@ pub struct CompanionSpec {
     pub program: String,
     /// The arguments of the first container.
     pub args: Vec<String>,
-    /// The ServiceAccount that the pods run as.
+    /// The service account that the pods run as.
     pub service_account: String,
 }
 
@@ -157,7 +157,7 @@ fn items(prepared: &mut [Option<Prepared>], types: &Types, mistakes: &mut Vec<Mi
                             .mistake(message, "remove metadata.namespace".to_owned()),
                     );
                 }
-                (Some(false), None, _) | (Some(true) | None, Some(_), _) | (None, None, _) => {}
+                (Some(false), None, _) | (Some(true), Some(_), _) | (None, _, _) => {}
             }
             found.push((component, namespaced, object));
         }

@@ -40,7 +40,7 @@ fn is_binding(object: &Object) -> bool {
     object.is(RBAC, "RoleBinding") || object.is(RBAC, "ClusterRoleBinding")
 }
 
-/// The ServiceAccounts that an object gives rights to, by namespace and name.
+/// The service accounts that an object gives rights to, by namespace and name.
 pub(super) fn bound_accounts(object: &Object) -> Vec<(&str, &str)> {
     let subjects = if is_binding(object) {
         list_at(&object.value, &["subjects"])
@@ -67,7 +67,7 @@ pub(super) fn role(index: &Index<'_>, item: &Item) -> Option<usize> {
 /// Custom resources come after what works on them, so that they go before it: only a running operator removes what it
 /// made of them.
 ///
-/// An operator is a Deployment or StatefulSet whose account has rights on the resource's API group, in the component
+/// An operator is a `Deployment` or `StatefulSet` whose account has rights on the resource's API group, in the component
 /// that holds the resource or its CRD.
 pub(super) fn infer(index: &Index<'_>, crds: &Definitions, accounts: &Accounts<'_>, edges: &mut Edges) {
     let mut operators: HashMap<&str, BTreeSet<usize>> = HashMap::new();
