@@ -4,6 +4,9 @@ pub mod engine;
 pub mod graph;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
+pub mod local;
 pub mod model;
+pub mod output;
 pub mod resource;
+pub mod stack;
 pub mod state;

@@ -14,15 +14,15 @@ use super::{
     Refreshed, Run, Seen,
     graph::{Edges, edges},
     ledger::Ledger,
-    node::{Ended, Message, Node},
-    plan::compare,
+    node::{Ended, Message},
     refresh,
+    start::{Start, conflict, failure},
     wait::Looker,
 };
 use crate::{
     model::{Action, Address, EventKind, Failure, Outcome, Plan, Reason, Report, Step, Until, Verb},
-    resource::{Intent, Kind, Live, Observed, Readiness, Remembered, ResourceError},
-    state::{Intended, Loaded, Record, Snapshot, StateError, Status, Store},
+    resource::{Kind, Observed, ResourceError},
+    state::{Loaded, Record, Snapshot, StateError, Store},
 };
 
 /// What a run left behind.
@@ -77,6 +77,8 @@ pub async fn execute(
         states: vec![State::Open; plan.steps.len()],
         applied: vec![false; plan.steps.len()],
         edges,
+        after: HashMap::new(),
+        inside: HashMap::new(),
         refreshed,
         outputs: BTreeMap::new(),
         ledger: Ledger::new(store, loaded.snapshot, verb, loaded.unfinished),
@@ -100,18 +102,22 @@ enum State {
 }
 
 /// The one owner of journal, state and report; nodes tell it what happened and wait until that is on disk.
-struct Coordinator<'a> {
-    run: &'a Run,
-    plan: &'a Plan,
-    kinds: BTreeMap<&'a str, Arc<dyn Kind>>,
-    at_once: BTreeMap<&'a str, Arc<Semaphore>>,
-    lookers: BTreeMap<&'a str, Looker>,
+pub(super) struct Coordinator<'a> {
+    pub(super) run: &'a Run,
+    pub(super) plan: &'a Plan,
+    pub(super) kinds: BTreeMap<&'a str, Arc<dyn Kind>>,
+    pub(super) at_once: BTreeMap<&'a str, Arc<Semaphore>>,
+    pub(super) lookers: BTreeMap<&'a str, Looker>,
     index: HashMap<Address, usize>,
     states: Vec<State>,
     applied: Vec<bool>,
     edges: Edges,
-    refreshed: Refreshed,
-    outputs: BTreeMap<Address, Arc<Value>>,
+    /// What could not be asked about before that resource is there.
+    after: HashMap<Address, Vec<Address>>,
+    /// What goes along when that resource goes.
+    pub(super) inside: HashMap<Address, Vec<Address>>,
+    pub(super) refreshed: Refreshed,
+    pub(super) outputs: BTreeMap<Address, Arc<Value>>,
     ledger: Ledger<'a>,
     report: Report,
     /// Steps whose needs are all met and that have not been started.
@@ -119,7 +125,7 @@ struct Coordinator<'a> {
     running: JoinSet<(usize, Ended)>,
     looking: JoinSet<Refreshed>,
     started: HashMap<usize, Instant>,
-    tell: mpsc::Sender<Message>,
+    pub(super) tell: mpsc::Sender<Message>,
     told: mpsc::Receiver<Message>,
     lost: Option<StateError>,
 }
@@ -155,108 +161,24 @@ impl Coordinator<'_> {
     /// Steps that could not be asked about wait for one more look, once what they live in is there.
     fn hold_back(&mut self) {
         for (i, step) in self.plan.steps.iter().enumerate() {
-            let after = self
-                .refreshed
-                .found
-                .get(&step.address)
-                .is_some_and(|found| matches!(found.seen, Seen::After(_)));
-            if after && let Some(open) = self.edges.open.get_mut(i) {
+            if let Some(Reason::GoesWith(other)) = &step.reason {
+                self.inside
+                    .entry(other.clone())
+                    .or_default()
+                    .push(step.address.clone());
+            }
+            let Some(Seen::After(other)) = self.refreshed.found.get(&step.address).map(|found| &found.seen)
+            else {
+                continue;
+            };
+            self.after
+                .entry(other.clone())
+                .or_default()
+                .push(step.address.clone());
+            if let Some(open) = self.edges.open.get_mut(i) {
                 *open += 1;
             }
         }
-    }
-
-    /// One record that announces everything whose identity is known beforehand.
-    fn intent(&self) -> Vec<Record> {
-        let together = |step: &&Step| {
-            self.kinds
-                .get(step.kind.as_str())
-                .is_some_and(|kind| kind.traits().intent == Intent::Together)
-        };
-        let nodes: Vec<Intended> = self
-            .plan
-            .steps
-            .iter()
-            .filter(together)
-            .filter(|step| {
-                step.action.writes() || (step.action == Action::Unchanged && self.must_record(step))
-            })
-            .map(|step| self.intended(step))
-            .collect();
-        if nodes.is_empty() {
-            Vec::new()
-        } else {
-            vec![Record::Intend { nodes }]
-        }
-    }
-
-    fn intended(&self, step: &Step) -> Intended {
-        let found = self.refreshed.found.get(&step.address);
-        let before = found.and_then(|found| found.remembered.as_deref());
-        let wanted = found.and_then(|found| found.wanted.as_deref());
-        let remembered = match (wanted, before) {
-            (Some(wanted), before) => Remembered {
-                kind: step.kind.clone(),
-                identity: found
-                    .map(|found| found.target.identity.clone())
-                    .unwrap_or_default(),
-                id: before
-                    .filter(|_| step.action != Action::Create)
-                    .and_then(|before| before.id.clone()),
-                component: wanted.component.clone(),
-                inputs: self
-                    .kinds
-                    .get(step.kind.as_str())
-                    .filter(|kind| kind.traits().records_inputs)
-                    .map(|_| Value::clone(&wanted.inputs)),
-                input_hash: found
-                    .map(|found| found.target.input_hash.clone())
-                    .unwrap_or_default(),
-                outputs: Value::Null,
-                needs: wanted.needs.clone(),
-                refers: found.map(|found| found.refers.clone()).unwrap_or_default(),
-                generation: before.map_or(0, |before| before.generation)
-                    + u64::from(step.action == Action::Replace),
-            },
-            (None, Some(before)) => before.clone(),
-            (None, None) => Remembered {
-                kind: step.kind.clone(),
-                identity: Value::Null,
-                id: None,
-                component: None,
-                inputs: None,
-                input_hash: String::new(),
-                outputs: Value::Null,
-                needs: Vec::new(),
-                refers: Vec::new(),
-                generation: 0,
-            },
-        };
-        Intended {
-            address: step.address.clone(),
-            action: step.action,
-            remembered,
-        }
-    }
-
-    /// Whether the state says something else of an unchanged resource than what stands.
-    fn must_record(&self, step: &Step) -> bool {
-        let Some(found) = self.refreshed.found.get(&step.address) else {
-            return false;
-        };
-        let (Some(wanted), Some(before)) = (&found.wanted, &found.remembered) else {
-            return true;
-        };
-        let outputs = match &found.seen {
-            Seen::Known(Observed::Live(live)) => live.outputs == before.outputs,
-            Seen::Known(Observed::Absent) | Seen::After(_) | Seen::GoesWith(_) | Seen::Error(_) => false,
-        };
-        found.status != Some(Status::Done)
-            || before.input_hash != found.target.input_hash
-            || !outputs
-            || before.needs != wanted.needs
-            || before.refers != found.refers
-            || before.component != wanted.component
     }
 
     /// Starts every step whose needs are met, until a stop comes.
@@ -330,88 +252,6 @@ impl Coordinator<'_> {
             }
             Err(error) => self.fail(i, failure(step.action, &error)),
         }
-    }
-
-    /// What must be done for a step, with what is known now: references resolved, the action decided once more.
-    fn node(&self, i: usize, step: &Step) -> Result<Start, ResourceError> {
-        let found = self
-            .refreshed
-            .found
-            .get(&step.address)
-            .ok_or_else(|| missing(&step.address))?;
-        let mut target = found.target.clone();
-        for address in &found.refers {
-            if let Some(outputs) = self.outputs.get(address) {
-                target.outputs.insert(address.clone(), Arc::clone(outputs));
-            }
-        }
-        if let Some(wanted) = &found.wanted {
-            target.inputs = Some(crate::resource::resolve(&wanted.inputs, &target.outputs)?);
-        }
-        let live: Option<Live> = match &found.seen {
-            Seen::Known(observed) => observed.live().cloned(),
-            Seen::After(_) | Seen::GoesWith(_) => None,
-            Seen::Error(error) => return Err(error.clone()),
-        };
-        let action = self.decide(step, found.wanted.is_some(), live.as_ref())?;
-        let record = action.writes() || self.must_record(step);
-        if action == Action::Unchanged
-            && !record
-            && let Some(live) = live.as_ref().filter(|live| live.readiness == Readiness::Ready)
-        {
-            return Ok(Start::Standing(Arc::new(live.outputs.clone())));
-        }
-        let (Some(kind), Some(limit), Some(looker)) = (
-            self.kinds.get(step.kind.as_str()),
-            self.at_once.get(step.kind.as_str()),
-            self.lookers.get(step.kind.as_str()),
-        ) else {
-            return Err(missing(&step.address));
-        };
-        let intended = Intended {
-            action,
-            ..self.intended(step)
-        };
-        target.generation = intended.remembered.generation;
-        Ok(Start::Work(Box::new(Node {
-            run: self.run.clone(),
-            index: i,
-            action,
-            kind: Arc::clone(kind),
-            target,
-            live,
-            intended,
-            record,
-            tell: self.tell.clone(),
-            limit: Arc::clone(limit),
-            looker: looker.clone(),
-        })))
-    }
-
-    /// The action, now that everything it refers to is known: never more destructive than the plan that was shown.
-    fn decide(&self, step: &Step, wanted: bool, live: Option<&Live>) -> Result<Action, ResourceError> {
-        let late = matches!(step.reason, Some(Reason::KnownAfter(_)));
-        let mut now = step.clone();
-        match (wanted, live) {
-            (true, None) => now.action = Action::Create,
-            (true, Some(live)) if late => compare(&mut now, live),
-            (true, Some(_)) | (false, _) => {}
-        }
-        let worse = now.action.severity() > step.action.severity().max(Action::Update.severity());
-        if now.action == Action::Conflict {
-            return Err(conflict_error(&now));
-        }
-        if worse {
-            return Err(ResourceError::new(
-                crate::resource::Cause::Outdated,
-                format!(
-                    "it would now have to be replaced (because of {}), which the plan did not show",
-                    now.forces.join(", ")
-                ),
-            )
-            .hint("run 'stackup diff' to see the plan as it is now, then apply it"));
-        }
-        Ok(now.action)
     }
 
     async fn hear(&mut self, first: Message) {
@@ -522,33 +362,46 @@ impl Coordinator<'_> {
 
     /// What lives in this resource could not be asked about before it was there: now it can.
     fn look_again(&mut self, step: &Step) {
-        let waiting: Vec<(Address, bool)> = self
-            .refreshed
-            .found
-            .iter()
-            .filter(|(_, found)| matches!(&found.seen, Seen::After(other) if *other == step.address))
-            .map(|(address, found)| (address.clone(), found.wanted.is_some()))
-            .collect();
-        if waiting.is_empty() {
+        let Some(waiting) = self.after.remove(&step.address) else {
             return;
-        }
-        if matches!(step.action, Action::Create | Action::Replace) {
-            // It was made a moment ago by this run: nothing of ours is in it.
-            for (address, _) in waiting {
-                if let Some(found) = self.refreshed.found.get_mut(&address) {
-                    found.seen = Seen::Known(Observed::Absent);
-                }
-                self.release(&address);
+        };
+        let made = matches!(step.action, Action::Create | Action::Replace);
+        let (empty, waiting): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|address| made && self.lives_in(address, &step.address));
+        for address in empty {
+            // It lives in what this run made a moment ago: nothing of ours is in there.
+            if let Some(found) = self.refreshed.found.get_mut(&address) {
+                found.seen = Seen::Known(Observed::Absent);
             }
+            self.release(&address);
+        }
+        if waiting.is_empty() {
             return;
         }
         let open = waiting
             .into_iter()
-            .filter_map(|(address, _)| Some((address.clone(), self.refreshed.found.get(&address)?.clone())))
+            .filter_map(|address| Some((address.clone(), self.refreshed.found.get(&address)?.clone())))
             .collect();
         let (run, outputs) = (self.run.clone(), self.outputs.clone());
         self.looking
             .spawn(async move { refresh::again(&run, open, &outputs).await });
+    }
+
+    /// Whether a resource is inside another one, and not only refers to it.
+    fn lives_in(&self, address: &Address, other: &Address) -> bool {
+        let Some(found) = self.refreshed.found.get(address) else {
+            return false;
+        };
+        let mut target = found.target.clone();
+        target.outputs.extend(
+            self.outputs
+                .get(other)
+                .map(|outputs| (other.clone(), Arc::clone(outputs))),
+        );
+        self.kinds
+            .get(found.kind())
+            .is_some_and(|kind| kind.goes_with(&target).as_ref() == Some(other))
     }
 
     fn looked(&mut self, refreshed: Refreshed) {
@@ -663,12 +516,6 @@ impl Coordinator<'_> {
     }
 }
 
-enum Start {
-    /// It stands as wanted and as remembered: nothing to do but to read its outputs.
-    Standing(Arc<Value>),
-    Work(Box<Node>),
-}
-
 fn outcome(report: &Report, run: &Run, lost: bool) -> Outcome {
     let failed = || report.failed.values();
     if let Some(stop) = run.cancel.stopped().filter(|_| !report.left.is_empty()) {
@@ -684,43 +531,4 @@ fn outcome(report: &Report, run: &Run, lost: bool) -> Outcome {
     } else {
         Outcome::Failed
     }
-}
-
-fn failure(action: Action, error: &ResourceError) -> Failure {
-    use crate::resource::Cause;
-    Failure {
-        action,
-        message: error.to_string(),
-        hint: error.hint.clone(),
-        details: Vec::new(),
-        deadline: false,
-        refused: matches!(error.cause, Cause::Refused | Cause::Outdated),
-        unreachable: error.cause == Cause::Unreachable,
-    }
-}
-
-fn conflict(step: &Step) -> Failure {
-    failure(Action::Conflict, &conflict_error(step))
-}
-
-/// Why a resource cannot be touched, in words.
-fn conflict_error(step: &Step) -> ResourceError {
-    let refused = |message: String| ResourceError::new(crate::resource::Cause::Refused, message);
-    if let Some(Reason::NotOurs(owner)) = &step.reason {
-        return refused(format!("it is there and not ours: {owner}"))
-            .hint("run again with --adopt to take it over, or remove it from the stack");
-    }
-    let fields: Vec<String> = step
-        .conflicts
-        .iter()
-        .map(|conflict| format!("{} (owned by {})", conflict.path, conflict.manager))
-        .collect();
-    refused(format!("another writer owns {}", fields.join(", ")))
-        .hint("remove these fields from the manifest, or have the other writer give them up")
-}
-
-fn missing(address: &Address) -> ResourceError {
-    ResourceError::permanent(format!(
-        "{address} was planned and is unknown to the run: please report this"
-    ))
 }

@@ -13,6 +13,7 @@ mod node;
 mod plan;
 mod refresh;
 mod run;
+mod start;
 mod wait;
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub(super) struct Node {
     /// What stood at the last look.
     pub(super) live: Option<Live>,
     pub(super) intended: Intended,
+    /// What goes along when it goes.
+    pub(super) inside: Vec<Address>,
     /// Whether the state must be told of it: not when it stands just as the state says.
     pub(super) record: bool,
     pub(super) tell: mpsc::Sender<Message>,
@@ -140,17 +142,17 @@ impl Node {
 
     /// Makes the call, or calls, of the action.
     async fn write(&self, together: bool) -> Result<Made, Halt> {
+        if !together && self.record {
+            self.journal(Record::Begin {
+                node: Box::new(self.intended.clone()),
+            })
+            .await?;
+        }
         if self.action == Action::Unchanged {
             return Ok(Made {
                 id: None,
                 live: self.live.clone(),
             });
-        }
-        if !together {
-            self.journal(Record::Begin {
-                node: Box::new(self.intended.clone()),
-            })
-            .await?;
         }
         let _turn = self.limit.acquire().await.map_err(|_closed| Halt::Left)?;
         if self.run.cancel.stopped().is_some() {
@@ -210,10 +212,12 @@ impl Node {
         };
         match deleted.await {
             Ok(()) => {
-                self.journal(Record::Gone {
-                    addresses: vec![self.address().clone()],
-                })
-                .await
+                // In one record: a crash in between would leave them without what they lived in.
+                let addresses = std::iter::once(self.address())
+                    .chain(&self.inside)
+                    .cloned()
+                    .collect();
+                self.journal(Record::Gone { addresses }).await
             }
             Err(Halt::Left) => Err(Halt::Left),
             Err(halt) => {
