@@ -439,9 +439,11 @@ mod tests {
         };
         let resource = text(&[("e.com/v1 W w z", "spec: {}")]);
         let edge = "z/W/w -> x/Deployment/d".to_owned();
+        let of_operator = "x/Deployment/d => CustomResourceDefinition/ws.e.com".to_owned();
         for (group, expected) in [("e.com", true), ("'*'", true), ("other.com", false)] {
             let both = Fixture::new(&[("one", &format!("{}{resource}", operator(group)))]);
             assert_eq!(both.edges().contains(&edge), expected, "{group}");
+            assert_eq!(both.edges().contains(&of_operator), expected, "{group}");
             let apart = Fixture::new(&[("one", &operator(group)), ("two", &resource)]);
             assert_eq!(
                 apart.edges().contains(&edge),
