@@ -13,7 +13,7 @@ use super::{
     scope::Types,
 };
 use crate::{
-    model::{Address, Component, Mistake, Need, StackModel},
+    model::{Address, CompanionSpec, Mistake, Need, StackModel},
     resource::{Reference, Wanted},
 };
 
@@ -27,25 +27,6 @@ pub struct Expanded {
     pub wanted: Vec<Wanted>,
     /// Programs to run beside a simulated cluster.
     pub companions: Vec<CompanionSpec>,
-}
-
-/// A Deployment whose first container also runs as a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CompanionSpec {
-    /// The component that asks for it.
-    pub component: Component,
-    /// The Deployment's address.
-    pub deployment: Address,
-    /// The Deployment's namespace.
-    pub namespace: String,
-    /// The Deployment's name.
-    pub name: String,
-    /// The program to run.
-    pub program: String,
-    /// The arguments of the first container.
-    pub args: Vec<String>,
-    /// The service account that the pods run as.
-    pub service_account: String,
 }
 
 /// Loads all components of a stack and finds out what needs what, or tells every mistake.
