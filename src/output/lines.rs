@@ -509,7 +509,26 @@ mod tests {
             .into_iter()
             .map(|(at, kind)| told(&mut lines, at, kind))
             .collect();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+         0.0s    apply of demo begins
+         0.0s  ↻ taking up an earlier run: 1 resource had begun and not ended
+                 kind.cluster/demo
+         0.0s    looking at 108 resources
+         0.3s    plan: 3 to create, 105 unchanged
+         0.3s    creating  kind.cluster/demo  (usually 45s)
+        44.3s  ✓ created   kind.cluster/demo  (44.0s)
+        45.0s  … waiting   k8s/monitoring/Deployment/monitoring-grafana  0 of 1 pods ready
+        46.0s  ↻ retrying  k8s/shop/Service/cart  in 2.0s: connection refused
+        47.0s  ! the clock of this machine is 4 s off
+        50.0s  ✗ failed    k8s/monitoring/Deployment/monitoring-grafana  (5.6s)
+                 pod grafana-7d4 cannot pull its image
+                 │ ErrImagePull: not found
+                 hint: kubectl -n monitoring describe pod grafana-7d4
+        50.0s  - skipped   k8s/monitoring/Ingress/grafana  because of k8s/monitoring/Deployment/monitoring-grafana
+        50.0s  ! stopping on INT: nothing new starts, 1 call still in flight
+        50.0s  ✗ failed    prometheus.targets  serviceMonitor/shop/redis/0 http://10.244.1.7:9121/metrics <"connection refused">
+        1m15s  ✗ apply ended: 1 done, 1 failed, 1 skipped
+        "#);
     }
 
     #[test]

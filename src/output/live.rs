@@ -11,8 +11,8 @@ use crate::model::{Action, Address, CheckState, Component, Event, EventKind};
 
 /// What has been in flight for less than this is not shown: a line that is gone again at once only flickers.
 const SETTLED_MS: u64 = 400;
-/// Columns of `1m05s of ~2m00s`.
-const TIME: usize = 14;
+/// Columns of `1m05s/~2m00s`.
+const TIME: usize = 12;
 
 /// What a person watches while a run goes on: a pure function of the events so far and the time.
 #[derive(Debug)]
@@ -180,12 +180,12 @@ impl Live {
             }
             EventKind::RunFinished { .. } => {
                 // What was folded stays as its last lines; the report follows.
+                self.finished = true;
                 for (component, counts) in &self.components {
                     put(&mut out, &self.component_line(component.as_ref(), counts, 0));
                 }
                 self.components.clear();
                 self.flights.clear();
-                self.finished = true;
             }
         }
         out
@@ -268,9 +268,10 @@ impl Live {
 
     /// `monitoring       41 created · 3 in flight · 1 failed`
     fn component_line(&self, component: Option<&Component>, counts: &Counts, flights: usize) -> String {
-        let symbol = match (counts.failed, flights) {
-            (0, 0) => Symbol::Done,
-            (0, _) => Symbol::Told,
+        let symbol = match (counts.failed, self.finished) {
+            (0, true) => Symbol::Done,
+            // How much is still to come is not known before the end.
+            (0, false) => Symbol::Told,
             (_, _) => Symbol::Failed,
         };
         let mut parts: Vec<String> = counts
@@ -300,13 +301,13 @@ impl Live {
         )
     }
 
-    /// `  + k8s/monitoring/Deployment/grafana   12s of ~30s   0 of 1 pods ready`
+    /// `  + k8s/monitoring/Deployment/grafana      12s/~30s      0 of 1 pods ready`
     fn flight(&self, address: &Address, flight: &Flight, name_column: usize, now_ms: u64) -> String {
         let elapsed = now_ms.saturating_sub(flight.started_ms);
         let mut time = coarse(Duration::from_millis(elapsed));
         let mut tone = Tone::Quiet;
         if let Some(expected) = flight.expected_ms.filter(|expected| *expected >= 1_000) {
-            time = format!("{time} of ~{}", coarse(Duration::from_millis(expected)));
+            time = format!("{time}/~{}", coarse(Duration::from_millis(expected)));
             if elapsed > expected.saturating_mul(2) {
                 tone = Tone::Change;
             }
@@ -467,13 +468,25 @@ pub(super) mod tests {
     #[test]
     fn the_picture_fits_into_eighty_columns_of_ascii() {
         let (live, stays) = live(Style::plain(80));
-        insta::assert_snapshot!(live.frame(51_200, 79, 20).join("\n"), @"");
+        insta::assert_snapshot!(live.frame(51_200, 79, 20).join("\n"), @r"
+           cluster     1 created
+        !! shop        1 created, 1 in flight, 1 failed
+           monitoring  2 in flight
+            +   k8s/monitor...nt/monitoring-grafana  10s/~30s      0 of 1 pods ready...
+            +   k8s/monitor...prometheus-prometheus  10s/~1m00s    waits for the ope...
+        ##################-------------------------------  3/8, 51s, at least 50 s more
+        ");
         assert!(
             live.frame(51_200, 79, 20)
                 .iter()
                 .all(|line| line.is_ascii() && line.len() <= 79)
         );
-        insta::assert_snapshot!(stays, @"");
+        insta::assert_snapshot!(stays, @r"
+        !! k8s/shop/Deployment/cartservice  (create, 11s)
+            pod cartservice-1 ended again and again
+            | panic: no route to redis
+            hint: stackup logs cartservice
+        ");
     }
 
     #[test]
@@ -483,7 +496,14 @@ pub(super) mod tests {
             unicode: true,
             width: 120,
         });
-        insta::assert_snapshot!(live.frame(51_200, 119, 20).join("\n"), @"");
+        insta::assert_snapshot!(live.frame(51_200, 119, 20).join("\n"), @r"
+          cluster     1 created
+        ✗ shop        1 created · 1 in flight · 1 failed
+          monitoring  2 in flight
+            + k8s/monitoring/Deployment/monitoring-grafana                 10s/~30s      0 of 1 pods ready: ContainerCreating
+            + k8s/monitoring/State…-monitoring-kube-prometheus-prometheus  10s/~1m00s    waits for the operator to make its po…
+        ━━━━━━━━━━━━━━━━━━━━━━──────────────────────────────────────  3/8 · 51s · at least 50 s more
+        ");
     }
 
     #[test]

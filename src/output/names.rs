@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(
             list(9, false),
             "  + k8s/shop/Deployment/  service-00, service-01,\n\
-             \u{20}                         service-02, ... 6 more\n\
+             \u{20}                         service-02, service-03, ... 5 more\n\
              \u{20} + kind.cluster/demo\n"
         );
     }
