@@ -1,7 +1,7 @@
 use super::{Verified, verify::level_word};
 use crate::model::{CheckState, Finding, VerifySummary};
 
-/// The verification as JUnit XML: one suite an area, one case a check.
+/// The verification as `JUnit` XML: one suite an area, one case a check.
 ///
 /// A warning is a passed case that says so in its output; what was not asked or is blocked is a skipped case.
 pub fn verify_junit(verified: &Verified<'_>) -> String {
@@ -174,7 +174,7 @@ mod tests {
             }
             let end = rest[start..].find('>').ok_or("a tag without end")? + start;
             let tag = &rest[start + 1..end];
-            if tag.contains('<') || tag.matches('"').count() % 2 != 0 {
+            if tag.contains('<') || !tag.matches('"').count().is_multiple_of(2) {
                 return Err(format!("bare markup in {tag:?}"));
             }
             let name = tag

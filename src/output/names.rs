@@ -58,7 +58,7 @@ pub(super) fn listing<'a>(
             }
         }
         if let (Some(line), true) = (lines.last_mut(), hidden > 0) {
-            line.push_str(&format!(", {} {hidden} more", style.ellipsis()));
+            line.extend([", ", style.ellipsis(), " ", &hidden.to_string(), " more"]);
         }
         let mut lines = lines.iter();
         if width(group) > column {

@@ -351,6 +351,7 @@ pub(super) mod tests {
     }
 
     /// A plan with every action and every shape of a field.
+    #[expect(clippy::too_many_lines, reason = "a plan is a table")]
     pub(in super::super) fn mixed() -> Plan {
         let value = |value| Shown::Value(value);
         let shop = Some("shop");
@@ -558,12 +559,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_plan_that_only_creates_stays_short() {
-        let text = plan_text(
-            &creates(),
-            &Style::plain(80),
-            false,
-            Some(Duration::from_secs(240)),
-        );
+        let text = plan_text(&creates(), &Style::plain(80), false, Some(Duration::from_mins(4)));
         insta::assert_snapshot!(text, @r"
         demo, 1 to create
           +   kind.cluster/demo

@@ -56,7 +56,7 @@ pub fn verify_short(verified: &Verified<'_>, style: &Style) -> String {
     for finding in verified.findings {
         match finding.state {
             CheckState::Warn | CheckState::Fail | CheckState::Blocked => {
-                finding_text(&mut out, style, finding)
+                finding_text(&mut out, style, finding);
             }
             CheckState::Pass | CheckState::Skip => {}
         }
