@@ -208,7 +208,7 @@ pub fn precise(duration: Duration) -> String {
 }
 
 /// A running time, without tenths that would only flicker: `12s`, `2m05s`, `1h02m`.
-pub(super) fn coarse(duration: Duration) -> String {
+pub fn coarse(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds}s"),
