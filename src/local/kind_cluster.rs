@@ -116,6 +116,7 @@ impl Resource for KindCluster {
     async fn update(local: &Local, target: &Target, _: &KindModel) -> Result<(), ResourceError> {
         let name = cluster::name(target)?;
         let programs = local.programs();
+        cluster::not_yet_whole(!at_work(target)?.is_empty(), false)?;
         let containers = containers(programs, name).await?;
         let stopped: Vec<&str> = containers
             .iter()
@@ -218,6 +219,7 @@ async fn look(local: &Local, typed: &Typed<'_, KindModel>) -> Result<Option<Seen
         profile: "kind".to_owned(),
         ephemeral: true,
         workers: u32::try_from(workers).ok().filter(|_| !at_work),
+        in_the_making: at_work,
         image: nodes.first().map(|node| node.image().to_owned()),
         config: marks().find_map(|mark| mark.split('/').nth(1)).map(str::to_owned),
         ..Cluster::default()

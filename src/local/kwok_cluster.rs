@@ -134,6 +134,7 @@ impl Resource for KwokCluster {
 
     async fn update(local: &Local, target: &Target, inputs: &KwokModel) -> Result<(), ResourceError> {
         let place = Place::of(local, target)?;
+        cluster::not_yet_whole(!at_work(target)?.is_empty(), !place.whole())?;
         if !place.stopped()?.is_empty() {
             place.forget_dead()?;
             let call = place
@@ -321,6 +322,7 @@ async fn look(local: &Local, target: &Target) -> Result<Option<Seen<Cluster>>, R
         outputs.with_kubeconfig(local);
         readiness(local, &place, &mut outputs).await?
     } else {
+        outputs.in_the_making = true;
         Readiness::NotYet("kwokctl of an interrupted run is still at work".to_owned())
     };
     Ok(Some(Seen {
@@ -533,6 +535,56 @@ mod tests {
             KwokCluster::diff(&model(1, "1.35"), &outputs).forces,
             ["kubernetes"]
         );
+    }
+
+    #[tokio::test]
+    async fn a_create_that_was_cut_off_is_taken_up_or_made_anew() {
+        if test::control_plane().is_none() {
+            eprintln!("skipped: STACKUP_CONTROL_PLANE is not set");
+            return;
+        }
+        // Left alone, kwokctl goes on without us; killed, it leaves whatever it had come to.
+        for (after, killed) in [(0, false), (0, true), (200, true), (1500, true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let local = Arc::new(test::local(folder.path()));
+            let kind = kind(&local);
+            let target = test::target(&*kind, "live-cut-off", inputs(1));
+            let _ends = test::Ends(folder.path().to_owned(), vec![target.clone()]);
+            let begun = async {
+                while at_work(&target).unwrap().is_empty() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                tokio::time::sleep(Duration::from_millis(after)).await;
+            };
+            tokio::select! {
+                made = kind.create(&target) => panic!("it was made within {after} ms: {made:?}"),
+                () = begun => {}
+            }
+            if killed {
+                for process in at_work(&target).unwrap() {
+                    process.signal(Signal::KILL).unwrap();
+                }
+            } else {
+                let live = test::observe(&*kind, &target).await.unwrap().unwrap();
+                assert!(matches!(live.readiness, Readiness::NotYet(_)));
+                assert!(kind.update(&target).await.unwrap_err().again());
+            }
+            let idle = |live: Option<&crate::resource::Live>| {
+                live.is_none_or(|live| !live.outputs["inTheMaking"].as_bool().unwrap_or(false))
+            };
+            match test::until(&*kind, &target, idle).await {
+                None => drop(kind.create(&target).await.unwrap()),
+                Some(live) if live.forces.is_empty() => drop(kind.update(&target).await.unwrap()),
+                Some(_) => {
+                    kind.delete(&target).await.unwrap();
+                    test::until(&*kind, &target, |live| live.is_none()).await;
+                    kind.create(&target).await.unwrap();
+                }
+            }
+            test::until(&*kind, &target, test::ready).await;
+            kind.delete(&target).await.unwrap();
+            test::until(&*kind, &target, |live| live.is_none()).await;
+        }
     }
 
     #[tokio::test]
