@@ -117,10 +117,13 @@ pub(crate) fn kubeconfig_is(local: &Local, context: &str) -> bool {
     Kubeconfig::read(&local.kubeconfig()).is_ok_and(|file| file.contexts().contains(&context))
 }
 
-/// Removes the kubeconfig in the data folder, if it is this context's.
+/// Removes the kubeconfig in the data folder, if it is this context's, or nobody's since a program took its entry out.
 pub(crate) fn forget_kubeconfig(local: &Local, context: &str) -> Result<(), LocalError> {
-    if kubeconfig_is(local, context) {
-        files::remove(&local.kubeconfig())?;
+    let path = local.kubeconfig();
+    let others = Kubeconfig::read(&path)
+        .is_ok_and(|file| !file.contexts().is_empty() && !file.contexts().contains(&context));
+    if !others {
+        files::remove(&path)?;
     }
     files::remove(&local.path("kubeconfig.lock"))
 }
