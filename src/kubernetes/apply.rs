@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     client::{Cluster, Clusters, Sent, text},
-    diff::{at, is_hidden, is_secret, shown},
+    diff::{at, is_hidden, is_secret, shown, without_status},
     error::{CallError, Refusal},
     fields::{MANAGER, only_updates, take_over},
     item::{Item, OWNER, Outputs, Owner},
@@ -14,6 +14,9 @@ use crate::{
     model::Conflict,
     resource::{Cause, Live, Made, ResourceError, Target},
 };
+
+/// How often an object's status may be written while we take a field back.
+const ATTEMPTS: u32 = 10;
 
 /// How an object is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,11 +150,7 @@ pub(super) async fn update(clusters: &Clusters, target: &Target) -> Result<Made,
     bind(&mut object, "uid", &live);
     let answer = match apply(&cluster, &path, &object, Mode::Polite).await {
         Err(CallError::Refused(refusal)) if repairable(&item, &live, &refusal) => {
-            // Nothing that was written since we looked is overwritten.
-            bind(&mut object, "resourceVersion", &live);
-            apply(&cluster, &path, &object, Mode::Force)
-                .await
-                .map_err(outdated)?
+            take_back(&cluster, &path, &mut object, live).await?
         }
         Err(error) => return Err(refused(clusters, &item, &object, Some(&live), error)),
         Ok(answer) => answer,
@@ -162,6 +161,33 @@ pub(super) async fn update(clusters: &Clusters, target: &Target) -> Result<Made,
 async fn apply(cluster: &Cluster, path: &str, object: &Value, mode: Mode) -> Result<Value, CallError> {
     let path = format!("{path}{}", query(mode, false));
     cluster.call(Method::PATCH, &path, Sent::Apply(object)).await
+}
+
+/// Applies with force what was decided on the sight of `live`, and only if nothing that matters was written since: a
+/// controller that counts its pods may write in between.
+async fn take_back(
+    cluster: &Cluster,
+    path: &str,
+    object: &mut Value,
+    mut live: Value,
+) -> Result<Value, ResourceError> {
+    let mut attempts = 0;
+    loop {
+        bind(object, "resourceVersion", &live);
+        let error = match apply(cluster, path, object, Mode::Force).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        attempts += 1;
+        let moved = error.refusal().is_some_and(|refusal| refusal.code == 409);
+        if !moved || attempts == ATTEMPTS {
+            return Err(outdated(error));
+        }
+        match cluster.find(path).await? {
+            Some(now) if without_status(&now) == without_status(&live) => live = now,
+            _ => return Err(outdated(error)),
+        }
+    }
 }
 
 fn bind(object: &mut Value, field: &str, live: &Value) {

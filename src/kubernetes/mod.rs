@@ -5,6 +5,7 @@
 
 mod apply;
 mod client;
+mod compare;
 mod diagnose;
 mod diff;
 mod discovery;
@@ -25,3 +26,6 @@ mod watches;
 pub use client::{Cluster, Clusters, Warn};
 pub use forward::PodAnswer;
 pub use object::kinds;
+
+#[cfg(test)]
+mod live_tests;

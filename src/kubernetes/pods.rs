@@ -7,6 +7,7 @@ use super::{
     client::{Cluster, encoded, text},
     discovery::ApiType,
     error::CallError,
+    item::STACK,
     readiness::{Around, condition, number, readiness as judged},
 };
 use crate::resource::Readiness;
@@ -193,13 +194,15 @@ async fn served(cluster: &Cluster, definition: &Value) -> Result<bool, CallError
         return Ok(false);
     }
     let types = ApiType::of_definition(definition);
+    // Without a limit the answer comes from the server's cache of the type, which is what a write needs as well.
+    let nothing = selector(&[(STACK.to_owned(), "none".to_owned())]);
     for of in &types {
-        if cluster
-            .find(&format!("{}?limit=1", of.collection(None)))
-            .await?
-            .is_none()
-        {
-            return Ok(false);
+        match cluster.find(&format!("{}{nothing}", of.collection(None))).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(false),
+            // The cache is not filled yet.
+            Err(CallError::Refused(refusal)) if refusal.code == 429 => return Ok(false),
+            Err(error) => return Err(error),
         }
     }
     cluster.discovery.learn(types);
