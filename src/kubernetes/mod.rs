@@ -1,7 +1,8 @@
 //! Kubernetes: objects as resources, and what checks want to know of a cluster.
 //!
-//! Objects are written by server-side apply only, and nothing that does not differ is sent. Waiting, retries and
-//! deadlines are the engine's. Nothing here knows how a cluster came to be: its outputs say how to reach it.
+//! [`manifest`] turns folders of YAML into wanted objects; the rest writes, compares, awaits and removes them. Objects
+//! are written by server-side apply only, and nothing that does not differ is sent. Waiting, retries and deadlines are
+//! the engine's. The only room that names `kube` and `k8s_openapi`; its clusters' outputs say how to reach them.
 
 mod apply;
 mod client;
@@ -15,6 +16,7 @@ mod fields;
 mod forward;
 mod generate;
 mod item;
+pub mod manifest;
 mod marks;
 mod object;
 mod observe;

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::CheckLevel;
+use super::{Address, CheckLevel, Component};
 
 /// A checked stack file: what should stand. The stack room makes it; every provider room expands its part of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,6 +110,25 @@ pub enum ManifestSource {
     Path(PathBuf),
     /// A folder inside the program: `builtin:monitoring`.
     Builtin(String),
+}
+
+/// A Deployment whose first container runs as a process beside a simulated cluster, since no pod runs there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompanionSpec {
+    /// The component that it belongs to.
+    pub component: Component,
+    /// The Deployment.
+    pub deployment: Address,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The program to run, as it is named on the `PATH`.
+    pub program: String,
+    /// The arguments of the container.
+    pub args: Vec<String>,
+    /// The `ServiceAccount` whose rights it has.
+    pub service_account: String,
 }
 
 /// A mistake in something a person wrote, with its place.
