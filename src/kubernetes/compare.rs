@@ -2,11 +2,12 @@ use http::Method;
 use serde_json::Value;
 
 use super::{
-    apply::{Mode, conflicts, prepared, query, refused, repairable},
+    apply::{Mode, prepared, query},
     client::{Cluster, Clusters, Sent, text},
     diff::{diff, overlaid},
     error::{CallError, Refusal},
     item::Item,
+    refusal::{conflicts, refused, repairable},
 };
 use crate::{
     model::{Conflict, FieldChange},

@@ -59,7 +59,7 @@ pub(super) fn without_status(object: &Value) -> Map<String, Value> {
     let mut map = object.as_object().cloned().unwrap_or_default();
     map.remove("status");
     if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
-        FILLED_IN.iter().for_each(|field| drop(metadata.remove(*field)));
+        metadata.retain(|field, _| !FILLED_IN.contains(&field.as_str()));
     }
     map
 }
@@ -297,7 +297,7 @@ mod tests {
     use crate::model::Secret;
 
     fn marks() -> Marks {
-        Marks::new(Secret::new(vec![7]))
+        Marks::new(&Secret::new(vec![7]))
     }
 
     fn changed(live: &Value, wanted: &Value) -> Vec<(String, Shown, Shown)> {

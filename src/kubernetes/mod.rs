@@ -6,6 +6,7 @@
 
 mod apply;
 mod client;
+mod clock;
 mod compare;
 mod diagnose;
 mod diff;
@@ -13,6 +14,7 @@ mod discovery;
 mod error;
 mod evidence;
 mod fields;
+mod follow;
 mod forward;
 mod generate;
 mod item;
@@ -22,6 +24,7 @@ mod object;
 mod observe;
 mod pods;
 mod readiness;
+mod refusal;
 mod removal;
 mod watches;
 

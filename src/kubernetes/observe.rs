@@ -87,7 +87,7 @@ async fn list(
     };
     let selector = encoded(&format!("{STACK}={}", item.target.stack.name));
     let query = format!("?labelSelector={selector}");
-    match cluster.list(&of.collection(item.namespace()), &query).await {
+    match cluster.list(&of.collection(Some(item.namespace())), &query).await {
         Ok(items) => {
             let named = items
                 .into_iter()

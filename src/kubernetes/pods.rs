@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{
     client::{Cluster, encoded, text},
+    clock::now,
     discovery::ApiType,
     error::CallError,
     item::STACK,
@@ -114,7 +115,7 @@ fn around(cluster: &Cluster) -> Around {
         } else {
             300
         }),
-        now: Timestamp::now(),
+        now: now(),
         ..Around::default()
     }
 }
@@ -159,7 +160,7 @@ async fn of_present_revision(
     Ok(pods.iter().filter(|pod| matches(pod, &wanted)).cloned().collect())
 }
 
-/// The hash that marks the pods of a Deployment's newest ReplicaSet.
+/// The hash that marks the pods of a Deployment's newest `ReplicaSet`.
 async fn template_hash(cluster: &Cluster, live: &Value) -> Result<Option<String>, CallError> {
     let Some(labels) = labels(live) else {
         return Ok(None);

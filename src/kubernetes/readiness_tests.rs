@@ -8,7 +8,7 @@ fn now() -> Timestamp {
 
 fn around() -> Around {
     Around {
-        unschedulable: Duration::from_secs(300),
+        unschedulable: Duration::from_mins(5),
         now: now(),
         ..Around::default()
     }
