@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Call, Local, LocalError,
-    cluster::{self, Cluster, Differences, KUBECONFIG, is_version},
+    cluster::{self, Cluster, Differences, HALF_MADE, KUBECONFIG, is_version},
     docker::{Container, containers, docker, inside, network_exists, network_used},
     files,
     kind_config::{KindConfig, MARK},
@@ -20,6 +20,9 @@ use crate::{
 
 /// Where kubeadm puts the administrator's credentials on a control-plane node.
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
+
+/// Why a cluster is of no use whose control plane looks for itself at an address that it had before.
+const MOVED: &str = "its address changed when its containers were started again";
 
 /// A cluster whose nodes are containers, made by the `kind` program.
 pub(crate) struct KindCluster;
@@ -239,10 +242,8 @@ async fn readiness(
     nodes: &[&Container],
     outputs: &mut Cluster,
 ) -> Result<Readiness, LocalError> {
-    let half_made = Readiness::Failed("an interrupted run left it half made".to_owned());
     let Some(control_plane) = nodes.iter().find(|node| node.is("control-plane")) else {
-        outputs.half_made = true;
-        return Ok(half_made);
+        return Ok(outputs.break_for(HALF_MADE));
     };
     outputs.stopped = nodes
         .iter()
@@ -256,14 +257,15 @@ async fn readiness(
         )));
     }
     let programs = local.programs();
-    if !inside(programs, control_plane, &["test", "-e", ADMIN])?
-        .answer()
-        .await?
-        .status
-        .success()
-    {
-        outputs.half_made = true;
-        return Ok(half_made);
+    // The answer is a word, and not a status: docker too fails with 1.
+    let asked = [
+        "sh",
+        "-c",
+        "test -e /etc/kubernetes/admin.conf && echo there; true",
+    ];
+    let there = docker(programs, inside(programs, control_plane, &asked)?).await?;
+    if there.text().is_empty() {
+        return Ok(outputs.break_for(HALF_MADE));
     }
     let get = [
         "kubectl",
@@ -277,6 +279,9 @@ async fn readiness(
     ];
     let answer = inside(programs, control_plane, &get)?.answer().await?;
     if !answer.status.success() {
+        if !keeps_its_address(local, control_plane).await? {
+            return Ok(outputs.break_for(MOVED));
+        }
         let why = answer.stderr.lines().last().unwrap_or("no answer").trim();
         return Ok(Readiness::NotYet(format!("the API server: {why}")));
     }
@@ -292,8 +297,7 @@ async fn readiness(
         .as_ref()
         .is_some_and(|known| known.outputs.get("server").is_some_and(Value::is_string));
     if !once_whole && !whole(objects, nodes) {
-        outputs.half_made = true;
-        return Ok(half_made);
+        return Ok(outputs.break_for(HALF_MADE));
     }
     if wanted.is_some_and(KindConfig::without_network) {
         return Ok(Readiness::Ready);
@@ -302,6 +306,24 @@ async fn readiness(
         None => Readiness::Ready,
         Some(why) => Readiness::NotYet(why),
     })
+}
+
+/// Whether the API server is still told to listen where its container is. Docker gives addresses anew when containers
+/// are started again; most node images follow, and where one does not, the cluster never comes back.
+async fn keeps_its_address(local: &Local, control_plane: &Container) -> Result<bool, LocalError> {
+    let asked = [
+        "sh",
+        "-c",
+        "cat /etc/kubernetes/manifests/kube-apiserver.yaml; true",
+    ];
+    let programs = local.programs();
+    let manifest = docker(programs, inside(programs, control_plane, &asked)?)
+        .await?
+        .text();
+    Ok(manifest.is_empty()
+        || control_plane
+            .addresses()
+            .any(|address| manifest.contains(address)))
 }
 
 /// The processes of kind that an earlier run of ours started for this cluster and that still run.
@@ -434,20 +456,38 @@ mod tests {
 
         let archive = folder.path().join("image.tar");
         super::super::images::tests::archive(&archive, "stackup.test/none:1", &[]);
-        let gone = test::target(
+        let broken = test::target(
             &*images,
             &name,
             json!({"cluster": live.outputs, "archives": [archive]}),
         );
-        assert!(test::observe(&*images, &gone).await.unwrap().is_none());
-        assert!(
-            images
-                .create(&gone)
+        assert!(test::observe(&*images, &broken).await.unwrap().is_none());
+        let error = images.create(&broken).await.unwrap_err();
+        assert!(error.message.contains("kind load"), "{error}");
+        if let Some(lab) = std::env::var_os("STACKUP_LAB_DIR") {
+            let archive = PathBuf::from(lab).join("images/docker.io/library/busybox:latest.tar");
+            let busybox = test::target(
+                &*images,
+                &name,
+                json!({"cluster": live.outputs, "archives": [archive]}),
+            );
+            images.create(&busybox).await.unwrap();
+            test::until(&*images, &busybox, test::ready).await;
+            let node = &containers(local.programs(), &cluster_name(&name)).await.unwrap()[1];
+            let image = "docker.io/library/busybox:latest";
+            let remove = ["ctr", "--namespace=k8s.io", "images", "remove", "--sync", image];
+            inside(local.programs(), node, &remove)
+                .unwrap()
+                .run()
                 .await
-                .unwrap_err()
-                .message
-                .contains("kind load")
-        );
+                .unwrap();
+            let missing = test::observe(&*images, &busybox).await.unwrap().unwrap();
+            assert_eq!(missing.changes[0].path, "nodes");
+            images.update(&busybox).await.unwrap();
+            test::until(&*images, &busybox, test::ready).await;
+            images.delete(&busybox).await.unwrap();
+            assert!(test::observe(&*images, &busybox).await.unwrap().is_none());
+        }
 
         let programs = local.programs();
         let nodes = containers(programs, &cluster_name(&name)).await.unwrap();
@@ -461,7 +501,16 @@ mod tests {
         let stopped = test::observe(&*kind, &target).await.unwrap().unwrap();
         assert_eq!((stopped.changes.len(), stopped.forces.len()), (3, 0));
         kind.update(&target).await.unwrap();
-        test::until(&*kind, &target, test::ready).await;
+        // Other clusters of this machine may have taken its address meanwhile.
+        test::until(&*kind, &target, |live| {
+            test::ready(live) || live.is_some_and(|live| live.forces == ["created"])
+        })
+        .await;
+
+        let gone = ["mv", ADMIN, "/etc/kubernetes/gone"];
+        inside(programs, &nodes[0], &gone).unwrap().run().await.unwrap();
+        let half = test::observe(&*kind, &target).await.unwrap().unwrap();
+        assert_eq!(half.forces, ["created"]);
 
         kind.delete(&target).await.unwrap();
         test::until(&*kind, &target, |live| live.is_none()).await;
