@@ -370,7 +370,9 @@ async fn remove_network(local: &Local) -> Result<(), LocalError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{panic::AssertUnwindSafe, sync::Arc};
+
+    use futures::FutureExt;
 
     use super::{
         super::{room::kinds, test},
@@ -428,13 +430,31 @@ mod tests {
         };
         let folder = tempfile::tempdir().unwrap();
         let local = Arc::new(test::local(folder.path()));
-        let kinds = kinds(&local);
+        let name = format!("test-{}", std::process::id());
+        let outcome = AssertUnwindSafe(life(&local, &name, &image)).catch_unwind().await;
+        if let Err(broken) = outcome {
+            // Whatever broke, no containers stay.
+            let delete = kind(&local)
+                .unwrap()
+                .args(["delete", "cluster", "--name", &cluster_name(&name)]);
+            delete
+                .arg("--kubeconfig")
+                .arg(local.kubeconfig())
+                .run()
+                .await
+                .unwrap();
+            std::panic::resume_unwind(broken);
+        }
+    }
+
+    async fn life(local: &Arc<Local>, name: &str, image: &str) {
+        let folder = local.path("");
+        let kinds = kinds(local);
         let find = |name: &str| Arc::clone(kinds.iter().find(|kind| kind.name() == name).unwrap());
         let (kind, images) = (find("kind.cluster"), find("kind.images"));
         let inputs =
             json!({"workers": 1, "kubernetes": null, "image": image, "loadImages": [], "config": null});
-        let name = format!("test-{}", std::process::id());
-        let target = test::target(&*kind, &name, inputs.clone());
+        let target = test::target(&*kind, name, inputs.clone());
         let network_before = network_exists(local.programs(), "kind").await.unwrap();
 
         assert!(test::observe(&*kind, &target).await.unwrap().is_none());
@@ -444,21 +464,21 @@ mod tests {
             (&live.outputs["workers"], &live.outputs["profile"]),
             (&json!(1), &json!("kind"))
         );
-        assert!(local.kubeconfig().exists() && !folder.path().join("home").exists());
+        assert!(local.kubeconfig().exists() && !folder.join("home").exists());
 
         let mut stranger = target.clone();
         stranger.stack = Arc::new(Stack {
-            name: name.clone(),
+            name: name.to_owned(),
             uid: "other".into(),
         });
         let seen = test::observe(&*kind, &stranger).await.unwrap().unwrap();
         assert!(seen.foreign.unwrap().contains("kind delete cluster"));
 
-        let archive = folder.path().join("image.tar");
+        let archive = folder.join("image.tar");
         super::super::images::tests::archive(&archive, "stackup.test/none:1", &[]);
         let broken = test::target(
             &*images,
-            &name,
+            name,
             json!({"cluster": live.outputs, "archives": [archive]}),
         );
         assert!(test::observe(&*images, &broken).await.unwrap().is_none());
@@ -468,12 +488,12 @@ mod tests {
             let archive = PathBuf::from(lab).join("images/docker.io/library/busybox:latest.tar");
             let busybox = test::target(
                 &*images,
-                &name,
+                name,
                 json!({"cluster": live.outputs, "archives": [archive]}),
             );
             images.create(&busybox).await.unwrap();
             test::until(&*images, &busybox, test::ready).await;
-            let node = &containers(local.programs(), &cluster_name(&name)).await.unwrap()[1];
+            let node = &containers(local.programs(), &cluster_name(name)).await.unwrap()[1];
             let image = "docker.io/library/busybox:latest";
             let remove = ["ctr", "--namespace=k8s.io", "images", "remove", "--sync", image];
             inside(local.programs(), node, &remove)
@@ -490,7 +510,7 @@ mod tests {
         }
 
         let programs = local.programs();
-        let nodes = containers(programs, &cluster_name(&name)).await.unwrap();
+        let nodes = containers(programs, &cluster_name(name)).await.unwrap();
         let stop = programs
             .call("docker")
             .unwrap()
@@ -515,12 +535,12 @@ mod tests {
         kind.delete(&target).await.unwrap();
         test::until(&*kind, &target, |live| live.is_none()).await;
         assert!(
-            containers(programs, &cluster_name(&name))
+            containers(programs, &cluster_name(name))
                 .await
                 .unwrap()
                 .is_empty()
         );
-        assert!(!local.kubeconfig().exists() && !folder.path().join("kind").exists());
+        assert!(!local.kubeconfig().exists() && !folder.join("kind").exists());
         assert_eq!(network_exists(programs, "kind").await.unwrap(), network_before);
     }
 }
