@@ -1,1 +1,1 @@
-
+//! The integration tests (this page is completed with the verbs).

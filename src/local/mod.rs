@@ -6,6 +6,7 @@
 
 mod cluster;
 mod docker;
+mod doctor;
 mod error;
 mod existing_cluster;
 mod expand;
@@ -25,6 +26,7 @@ mod room;
 #[cfg(test)]
 mod test;
 
+pub use doctor::Need;
 pub use error::LocalError;
 pub use expand::{LocalPart, companions, expand};
 pub use kind_config::node_image;

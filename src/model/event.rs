@@ -24,6 +24,7 @@ pub enum Verb {
 
 /// Something that happened, when, counted from the start of the run.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Event {
     /// Milliseconds since the run began.
     pub elapsed_ms: u64,

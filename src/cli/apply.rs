@@ -1,0 +1,190 @@
+use std::time::Instant;
+
+use clap::Args;
+
+use super::{
+    arguments::{Format, Global},
+    confirm::confirm,
+    context::{self, Environment, Screen, Session},
+    diff::planned,
+    error::CliError,
+    exit::Exit,
+    run::print,
+    signals, status, verify,
+};
+use crate::{
+    engine::{Executed, Refreshed, execute},
+    model::{Action, EventKind, Outcome, Plan, Report, Verb},
+    output::{self, Ending},
+    resource::{Observed, Readiness},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  stackup apply                          show the plan, ask, do it, verify
+  stackup apply --yes                    without asking, as in CI
+  stackup apply --yes --output json      one JSON document an event (docs/events.md)
+  stackup apply --no-verify              without proof at the end";
+
+/// Make what the stack file says, wait until it works, and verify it.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Apply {
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Do not verify at the end
+    #[arg(long)]
+    no_verify: bool,
+    /// Take over live things without any mark
+    #[arg(long)]
+    adopt: bool,
+    /// Show long values of the plan whole
+    #[arg(long)]
+    full: bool,
+}
+
+impl Apply {
+    pub(super) async fn run(self, global: &Global, environment: &Environment, screen: &Screen) -> Result<Exit, CliError> {
+        let began = Instant::now();
+        let opened = context::open(global, environment)?;
+        let level = opened.model.verify.filter(|_| !self.no_verify);
+        let mut session = Session::open(opened, environment, Some("apply"), self.adopt).await?;
+        let unfinished = session.unfinished();
+        if session.loaded.unfinished {
+            say(global, screen, &format!("resuming: an earlier run did not end; {} resources had begun", unfinished.len()));
+            session.run.events.send(EventKind::Resumed { unfinished });
+        }
+        let (plan, refreshed) = planned(&session, &session.opened.wanted).await?;
+        let nothing = !plan.summary().pending() && standing(&plan, &refreshed) && !session.loaded.unfinished;
+        if global.output == Format::Text && !global.quiet {
+            print(&output::plan_text(&plan, &screen.out, self.full, None));
+        }
+        let mut exit = Exit::Done;
+        if !nothing {
+            if plan.summary().pending() {
+                confirm(screen, &format!("Apply this to {}?", plan.stack), self.yes)?;
+            }
+            let executed = carry_out(&mut session, Verb::Apply, &plan, refreshed, screen).await?;
+            exit = ended(&mut session, Verb::Apply, &executed, began, global, screen)?;
+        }
+        if exit == Exit::Done
+            && let Some(level) = level
+        {
+            exit = verify::after_apply(&mut session, level, global, screen).await?;
+        }
+        Ok(exit)
+    }
+}
+
+/// Whether everything that is wanted also works already.
+fn standing(plan: &Plan, refreshed: &Refreshed) -> bool {
+    plan.steps.iter().filter(|step| step.action == Action::Unchanged).all(|step| {
+        refreshed.found.get(&step.address).is_some_and(|found| {
+            matches!(&found.seen, crate::engine::Seen::Known(Observed::Live(live)) if live.readiness == Readiness::Ready)
+        })
+    })
+}
+
+/// Writes a line for a person who watches a run.
+pub(super) fn say(global: &Global, screen: &Screen, text: &str) {
+    if global.output == Format::Text && !global.quiet {
+        screen.error(text);
+    }
+}
+
+/// Runs a plan and tells what happens meanwhile.
+pub(super) async fn carry_out(
+    session: &mut Session,
+    verb: Verb,
+    plan: &Plan,
+    refreshed: Refreshed,
+    screen: &Screen,
+) -> Result<Executed, CliError> {
+    if let Some(canceller) = session.canceller.take() {
+        signals::listen(canceller, *screen)?;
+    }
+    let events = session.run.events.clone();
+    events.send(EventKind::RunStarted { verb, stack: plan.stack.clone() });
+    events.send(EventKind::Planned { summary: plan.summary() });
+    let telling = session.events.take().map(|receiver| {
+        let (view, style) = (screen.view, screen.err);
+        // Text goes beside the data, events are the data.
+        let out: Box<dyn std::io::Write + Send> = match view {
+            output::View::Json => Box::new(std::io::stdout()),
+            output::View::Terminal | output::View::Lines | output::View::Quiet => Box::new(std::io::stderr()),
+        };
+        tokio::spawn(output::show(receiver, view, style, out))
+    });
+    let loaded = session.loaded.clone();
+    let executed = execute(&session.run, verb, plan, refreshed, &mut session.store, loaded).await;
+    drop(events);
+    session.fall_silent();
+    if let Some(telling) = telling {
+        // The run is over; a teller that is stuck on a dead terminal must not hold the exit up.
+        drop(tokio::time::timeout(std::time::Duration::from_secs(2), telling).await);
+    }
+    Ok(executed?)
+}
+
+/// Tells how a run ended and what that means for the exit code.
+pub(super) fn ended(
+    session: &mut Session,
+    verb: Verb,
+    executed: &Executed,
+    began: Instant,
+    global: &Global,
+    screen: &Screen,
+) -> Result<Exit, CliError> {
+    session.loaded.snapshot = executed.snapshot.clone();
+    session.loaded.unfinished = false;
+    let report = &executed.report;
+    if let Some(error) = &executed.lost {
+        let mut error = CliError::new(
+            Exit::Failed,
+            format!("could not {error}: nothing further was begun, and what was begun is in the state before it"),
+        )
+        .source_of(error);
+        error.hints.push(format!("make room there, then run 'stackup {}' again: it goes on from here", name(verb)));
+        return Err(error);
+    }
+    if global.output == Format::Text && !global.quiet {
+        let stands = if verb == Verb::Apply { status::stands(session) } else { Vec::new() };
+        let next = next(verb, report);
+        let ending = Ending { verb, stack: &session.opened.model.name, report, took: began.elapsed(), stands: &stands, next: &next };
+        print(&output::report_text(&ending, &screen.out));
+    }
+    Ok(exit(report))
+}
+
+fn name(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Apply => "apply",
+        Verb::Destroy => "destroy",
+        Verb::Diff => "diff",
+        Verb::Verify => "verify",
+    }
+}
+
+fn next(verb: Verb, report: &Report) -> Vec<String> {
+    let next: &[&str] = match (verb, report.outcome) {
+        (_, Outcome::Stopped(_)) => return vec![format!("stackup {}", name(verb))],
+        (Verb::Apply, Outcome::Done) => &["stackup verify", "stackup status", "stackup destroy"],
+        (Verb::Apply, _) => &["stackup status", "stackup apply"],
+        (Verb::Destroy, Outcome::Done) => &[],
+        (Verb::Destroy, _) => &["stackup destroy"],
+        (Verb::Diff | Verb::Verify, _) => &[],
+    };
+    next.iter().map(|command| (*command).to_owned()).collect()
+}
+
+fn exit(report: &Report) -> Exit {
+    match report.outcome {
+        Outcome::Stopped(stop) => Exit::Signal(stop),
+        Outcome::Done => Exit::Done,
+        Outcome::Refused => Exit::Refused,
+        Outcome::Deadline => Exit::Deadline,
+        Outcome::Failed if report.failed.values().all(|failure| failure.unreachable) => Exit::Unreachable,
+        Outcome::Failed | Outcome::StateLost => Exit::Failed,
+    }
+}

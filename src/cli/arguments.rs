@@ -1,0 +1,111 @@
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use super::{apply, completion, destroy, diff, init, kubeconfig, output, state, status, verify};
+
+const EXAMPLES: &str = "\
+Examples:
+  stackup init                       write a stack file here, with comments
+  stackup diff                       what would happen
+  stackup apply                      make it so, wait until it works, prove it
+  stackup verify                     prove it again
+  stackup destroy                    take it all down, and say what is left
+
+Exit codes: 0 done, 1 failed or partly done, 2 usage or invalid stack, 3 locked, 4 changes pending,
+5 a check failed, 6 refused, 7 not reachable, 8 state damaged, 9 deadline, 129/130/143 signals.";
+
+/// From one stack file to a working, monitored Kubernetes cluster, proven, and wholly gone afterwards.
+#[derive(Debug, Parser)]
+#[command(name = "stackup", version, about, after_help = EXAMPLES, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) verb: Verbs,
+}
+
+/// What every verb takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Global {
+    /// Stack file; may be given several times, later ones are laid over earlier ones [default: the only stack file here, or stackup.yaml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(super) file: Vec<PathBuf>,
+    /// Set one value of the stack file, as in cluster.workers=3
+    #[arg(long, global = true, value_name = "PATH=VALUE")]
+    pub(super) set: Vec<String>,
+    /// How results are written: text for people, json for scripts
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Text)]
+    pub(super) output: Format,
+    /// Write what the program does in detail to standard error: error, warn, info, debug, trace
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(super) log: Option<String>,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto)]
+    pub(super) color: Colour,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// Never ask; refuse where a question would be
+    #[arg(long, global = true)]
+    pub(super) non_interactive: bool,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// For scripts.
+    Json,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is dumb.
+    Auto,
+    /// Always.
+    Always,
+    /// Never; then nothing beyond ASCII is drawn either.
+    Never,
+}
+
+/// What stackup can do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verbs {
+    /// Write a stack file with comments
+    Init(init::Init),
+    /// Check the stack file and its manifests, and say every mistake with its place
+    Validate,
+    /// Show what apply would do, and why
+    #[command(visible_alias = "plan")]
+    Diff(diff::Diff),
+    /// Make what the stack file says, wait until it works, and verify it
+    Apply(apply::Apply),
+    /// Prove that every component works
+    Verify(verify::Verify),
+    /// Show what stands, whether it is healthy, and what has drifted
+    Status(status::Status),
+    /// Print what others need: endpoint, URLs, names
+    Output(output::Output),
+    /// Take everything of the stack down
+    Destroy(destroy::Destroy),
+    /// Print or write the kubeconfig of the stack's cluster
+    Kubeconfig(kubeconfig::Kubeconfig),
+    /// Look at and mend what stackup remembers
+    State(state::State),
+    /// Say what is installed and reachable here, and what to do about what is not
+    Doctor,
+    /// Print the JSON schema of the stack file
+    Schema,
+    /// Print the completion script for a shell
+    Completion(completion::Completion),
+    /// Print the version and what this build can do
+    Version,
+}
+
+/// The command, for completion scripts and for the tests that compare it with the documentation.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}

@@ -1,0 +1,26 @@
+use clap::Args;
+use clap_complete::Shell;
+
+use super::{arguments::command, context::Screen, exit::Exit, run::print};
+
+const EXAMPLES: &str = "\
+Examples:
+  source <(stackup completion bash)
+  stackup completion zsh > ~/.zfunc/_stackup";
+
+/// Print the completion script for a shell.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Completion {
+    /// Which shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Prints the script.
+pub(super) fn run(completion: &Completion, _: &Screen) -> Exit {
+    let mut script = Vec::new();
+    clap_complete::generate(completion.shell, &mut command(), "stackup", &mut script);
+    print(&String::from_utf8_lossy(&script));
+    Exit::Done
+}

@@ -1,0 +1,95 @@
+use std::{path::Path, time::Instant};
+
+use clap::Args;
+
+use super::{
+    apply::{carry_out, ended, say},
+    arguments::{Format, Global},
+    confirm::confirm,
+    context::{self, Environment, Opened, Screen, Session},
+    diff::planned,
+    error::CliError,
+    exit::Exit,
+    run::print,
+};
+use crate::{
+    local,
+    model::{EventKind, Verb},
+    output,
+    state::Store as _,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  stackup destroy                        show what goes, ask, take it down
+  stackup destroy --yes                  without asking, as in CI";
+
+/// Take everything of the stack down.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Destroy {
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Destroy {
+    pub(super) async fn run(self, global: &Global, environment: &Environment, screen: &Screen) -> Result<Exit, CliError> {
+        let began = Instant::now();
+        // Manifests are not read: what stands is in the state, and a mistake in a file must not keep it standing.
+        let model = context::model(global, environment)?;
+        let folder = model.folder.join(".stackup").join(&model.name);
+        let cluster = local::expand(&model).cluster;
+        let name = model.name.clone();
+        if !folder.exists() {
+            return nothing(&name, global);
+        }
+        let opened = Opened { cluster, wanted: Vec::new(), folder: folder.clone(), model };
+        let mut session = Session::open(opened, environment, Some("destroy"), false).await?;
+        if !session.known {
+            return nothing(&name, global);
+        }
+        if session.loaded.unfinished {
+            let unfinished = session.unfinished();
+            say(global, screen, &format!("resuming: an earlier run did not end; {} resources had begun", unfinished.len()));
+            session.run.events.send(EventKind::Resumed { unfinished });
+        }
+        let (plan, refreshed) = planned(&session, &[]).await?;
+        if global.output == Format::Text && !global.quiet {
+            print(&output::plan_text(&plan, &screen.out, false, None));
+        }
+        let mut exit = Exit::Done;
+        if !plan.steps.is_empty() {
+            confirm(screen, &format!("Destroy all of {name}?"), self.yes)?;
+            let executed = carry_out(&mut session, Verb::Destroy, &plan, refreshed, screen).await?;
+            exit = ended(&mut session, Verb::Destroy, &executed, began, global, screen)?;
+        }
+        if exit == Exit::Done && session.loaded.snapshot.resources.is_empty() {
+            session.store.clear().await?;
+            tidy(&folder)?;
+        }
+        Ok(exit)
+    }
+}
+
+fn nothing(name: &str, global: &Global) -> Result<Exit, CliError> {
+    if global.output == Format::Text && !global.quiet {
+        print(&format!("Nothing to destroy: no state of {name} is here."));
+    }
+    Ok(Exit::Done)
+}
+
+/// Nothing is left of the stack: its folder goes as well, and the one around it if it holds no other.
+fn tidy(folder: &Path) -> Result<(), CliError> {
+    std::fs::remove_dir_all(folder)
+        .map_err(|error| CliError::new(Exit::Failed, format!("could not remove {}", folder.display())).cause(&error))?;
+    if let Some(parent) = folder.parent() {
+        let only_ignore = std::fs::read_dir(parent)
+            .is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == ".gitignore"));
+        if only_ignore {
+            // Another stackup may put something there this very moment; then the folder rightly stays.
+            drop(std::fs::remove_file(parent.join(".gitignore")).and_then(|()| std::fs::remove_dir(parent)));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{
+    arguments::{Format, Global},
+    context::{self, Environment, Screen, Session},
+    error::{CliError, stays},
+    exit::Exit,
+    run::print,
+};
+use crate::{
+    engine::{Refreshed, lint, plan, refresh},
+    model::Plan,
+    output,
+    resource::Wanted,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  stackup diff                           what apply would do here
+  stackup diff --exit-code               exit 4 if anything would be done
+  stackup diff --format markdown         for a comment on a pull request
+  stackup diff --full                    long values whole";
+
+/// Show what apply would do, and why.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Diff {
+    /// Show long values whole
+    #[arg(long)]
+    full: bool,
+    /// Exit with 4 if there are changes
+    #[arg(long)]
+    exit_code: bool,
+    /// How the plan is written
+    #[arg(long, value_enum)]
+    format: Option<PlanFormat>,
+    /// Also write the plan as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Count live things without any mark as ours to take over
+    #[arg(long)]
+    adopt: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PlanFormat {
+    /// For people.
+    Text,
+    /// For scripts.
+    Json,
+    /// For pull requests.
+    Markdown,
+}
+
+impl Diff {
+    pub(super) async fn run(self, global: &Global, environment: &Environment, screen: &Screen) -> Result<Exit, CliError> {
+        let opened = context::open(global, environment)?;
+        let session = Session::open(opened, environment, None, self.adopt).await?;
+        let (plan, _) = planned(&session, &session.opened.wanted).await?;
+        let format = self.format.unwrap_or(match global.output {
+            Format::Text => PlanFormat::Text,
+            Format::Json => PlanFormat::Json,
+        });
+        print(&match format {
+            PlanFormat::Text => output::plan_text(&plan, &screen.out, self.full, None),
+            PlanFormat::Json => output::plan_json(&plan).to_string(),
+            PlanFormat::Markdown => output::plan_markdown(&plan),
+        });
+        if let Some(path) = &self.out {
+            std::fs::write(path, format!("{:#}\n", output::plan_json(&plan)))
+                .map_err(|error| CliError::new(Exit::Failed, format!("could not write {}", path.display())).cause(&error))?;
+        }
+        Ok(if self.exit_code && plan.summary().pending() { Exit::Pending } else { Exit::Done })
+    }
+}
+
+/// Looks at everything and compares.
+pub(super) async fn planned(session: &Session, wanted: &[std::sync::Arc<Wanted>]) -> Result<(Plan, Refreshed), CliError> {
+    let run = &session.run;
+    let refreshed = refresh(run, wanted, &session.loaded.snapshot).await?;
+    let plan = plan(&run.stack.name, &refreshed, stays(run)).map_err(|errors| CliError::unreadable(&errors))?;
+    let broken = lint(&plan, &refreshed);
+    if !broken.is_empty() {
+        let mut error = CliError::new(Exit::Failed, "the plan breaks a rule of stackup itself; nothing of it is carried out");
+        error.causes = broken;
+        return Err(error.hint("please report this with the output of 'stackup diff --output json'"));
+    }
+    Ok((plan, refreshed))
+}

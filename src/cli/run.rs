@@ -1,0 +1,78 @@
+use std::{ffi::OsString, io::Write as _};
+
+use clap::Parser as _;
+
+use super::{
+    arguments::{Arguments, Format, Verbs},
+    completion,
+    context::{Environment, Screen},
+    error::CliError,
+    exit::Exit,
+    schema, version,
+};
+
+/// Runs one command line and returns the exit code. The environment is read by the caller, once.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, variables: Vec<(OsString, OsString)>) -> u8 {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // A reader that went away is no reason to fail.
+            drop(error.print());
+            return if error.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() };
+        }
+    };
+    let environment = Environment::new(variables);
+    let screen = Screen::new(&arguments.global, &environment);
+    screen.log(arguments.global.log.as_deref());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let error = CliError::new(Exit::Failed, "could not start").cause(&error);
+            return tell(&screen, &error);
+        }
+    };
+    let json = arguments.global.output == Format::Json;
+    let result = runtime.block_on(dispatch(arguments, &environment, &screen));
+    // Watches and programs that are still read from must not hold the end up.
+    runtime.shutdown_background();
+    match result {
+        Ok(exit) => exit.code(),
+        Err(error) if json => {
+            screen.error(&error.json().to_string());
+            error.exit.code()
+        }
+        Err(error) => tell(&screen, &error),
+    }
+}
+
+fn tell(screen: &Screen, error: &CliError) -> u8 {
+    screen.error(&error.text(&screen.err));
+    error.exit.code()
+}
+
+async fn dispatch(arguments: Arguments, environment: &Environment, screen: &Screen) -> Result<Exit, CliError> {
+    let global = &arguments.global;
+    match arguments.verb {
+        Verbs::Init(init) => init.run(global, environment, screen),
+        Verbs::Validate => super::validate::run(global, environment, screen),
+        Verbs::Diff(diff) => diff.run(global, environment, screen).await,
+        Verbs::Apply(apply) => apply.run(global, environment, screen).await,
+        Verbs::Verify(verify) => verify.run(global, environment, screen).await,
+        Verbs::Status(status) => status.run(global, environment, screen).await,
+        Verbs::Output(output) => output.run(global, environment, screen).await,
+        Verbs::Destroy(destroy) => destroy.run(global, environment, screen).await,
+        Verbs::Kubeconfig(kubeconfig) => kubeconfig.run(global, environment, screen).await,
+        Verbs::State(state) => state.run(global, environment, screen).await,
+        Verbs::Doctor => super::doctor::run(global, environment, screen).await,
+        Verbs::Schema => Ok(schema::run(screen)),
+        Verbs::Completion(completion) => Ok(completion::run(&completion, screen)),
+        Verbs::Version => Ok(version::run(global, screen)),
+    }
+}
+
+/// Writes data to standard output; a reader that went away is no reason to fail.
+pub(super) fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
+    drop(written.and_then(|()| out.flush()));
+}

@@ -1,0 +1,8 @@
+use super::{context::Screen, exit::Exit, run::print};
+use crate::stack;
+
+/// Prints the JSON schema of the stack file.
+pub(super) fn run(_: &Screen) -> Exit {
+    print(&stack::schema_text());
+    Exit::Done
+}

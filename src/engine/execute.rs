@@ -1,0 +1,534 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use serde_json::Value;
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinSet,
+    time::Instant,
+};
+
+use super::{
+    Refreshed, Run, Seen,
+    graph::{Edges, edges},
+    ledger::Ledger,
+    node::{Ended, Message},
+    refresh,
+    start::{Start, conflict, failure},
+    wait::Looker,
+};
+use crate::{
+    model::{Action, Address, EventKind, Failure, Outcome, Plan, Reason, Report, Step, Until, Verb},
+    resource::{Kind, Observed, ResourceError},
+    state::{Loaded, Record, Snapshot, StateError, Store},
+};
+
+/// What a run left behind.
+#[derive(Debug)]
+pub struct Executed {
+    /// What it did.
+    pub report: Report,
+    /// What is remembered now.
+    pub snapshot: Snapshot,
+    /// Why the state could not be written any more, if it could not.
+    pub lost: Option<StateError>,
+}
+
+/// Carries a plan out: each step the moment that its own needs are met, and each effect announced in the journal first.
+pub async fn execute(
+    run: &Run,
+    verb: Verb,
+    plan: &Plan,
+    refreshed: Refreshed,
+    store: &mut dyn Store,
+    loaded: Loaded,
+) -> Result<Executed, ResourceError> {
+    let edges = edges(plan, &refreshed).map_err(|cycle| {
+        let path: Vec<&str> = cycle.iter().chain(cycle.first()).map(Address::as_str).collect();
+        ResourceError::permanent(format!("the stack's needs go in a circle: {}", path.join(" → ")))
+            .hint("remove one of these needs (dependsOn, or the annotation stackup/needs)")
+    })?;
+    let kinds: BTreeMap<&str, Arc<dyn Kind>> = plan
+        .steps
+        .iter()
+        .map(|step| Ok((step.kind.as_str(), Arc::clone(run.registry.get(&step.kind)?))))
+        .collect::<Result<_, ResourceError>>()?;
+    let (tell, told) = mpsc::channel(256);
+    let coordinator = Coordinator {
+        run,
+        plan,
+        at_once: kinds
+            .iter()
+            .map(|(name, kind)| (*name, Arc::new(Semaphore::new(kind.traits().at_once))))
+            .collect(),
+        lookers: kinds
+            .iter()
+            .map(|(name, kind)| (*name, Looker::start(Arc::clone(kind))))
+            .collect(),
+        kinds,
+        index: plan
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(i, step)| (step.address.clone(), i))
+            .collect(),
+        states: vec![State::Open; plan.steps.len()],
+        applied: vec![false; plan.steps.len()],
+        edges,
+        after: HashMap::new(),
+        inside: HashMap::new(),
+        refreshed,
+        outputs: BTreeMap::new(),
+        ledger: Ledger::new(store, loaded.snapshot, verb, loaded.unfinished),
+        report: Report::default(),
+        ready: Vec::new(),
+        running: JoinSet::new(),
+        looking: JoinSet::new(),
+        started: HashMap::new(),
+        tell,
+        told,
+        lost: None,
+    };
+    Ok(coordinator.walk(verb).await)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Running,
+    Ended,
+}
+
+/// The one owner of journal, state and report; nodes tell it what happened and wait until that is on disk.
+pub(super) struct Coordinator<'a> {
+    pub(super) run: &'a Run,
+    pub(super) plan: &'a Plan,
+    pub(super) kinds: BTreeMap<&'a str, Arc<dyn Kind>>,
+    pub(super) at_once: BTreeMap<&'a str, Arc<Semaphore>>,
+    pub(super) lookers: BTreeMap<&'a str, Looker>,
+    index: HashMap<Address, usize>,
+    states: Vec<State>,
+    applied: Vec<bool>,
+    edges: Edges,
+    /// What could not be asked about before that resource is there.
+    after: HashMap<Address, Vec<Address>>,
+    /// What goes along when that resource goes.
+    pub(super) inside: HashMap<Address, Vec<Address>>,
+    pub(super) refreshed: Refreshed,
+    pub(super) outputs: BTreeMap<Address, Arc<Value>>,
+    ledger: Ledger<'a>,
+    report: Report,
+    /// Steps whose needs are all met and that have not been started.
+    ready: Vec<usize>,
+    running: JoinSet<(usize, Ended)>,
+    looking: JoinSet<Refreshed>,
+    started: HashMap<usize, Instant>,
+    pub(super) tell: mpsc::Sender<Message>,
+    told: mpsc::Receiver<Message>,
+    lost: Option<StateError>,
+}
+
+impl Coordinator<'_> {
+    async fn walk(mut self, verb: Verb) -> Executed {
+        self.hold_back();
+        let intent = self.intent();
+        self.write(intent).await;
+        self.ready = (0..self.plan.steps.len())
+            .filter(|i| self.edges.open.get(*i) == Some(&0))
+            .collect();
+        let mut cancel = self.run.cancel.clone();
+        let mut stopping = false;
+        loop {
+            self.start_ready().await;
+            if self.running.is_empty() && self.looking.is_empty() {
+                break;
+            }
+            tokio::select! {
+                Some(message) = self.told.recv() => self.hear(message).await,
+                Some(ended) = self.running.join_next() => self.end(ended).await,
+                Some(looked) = self.looking.join_next() => self.looked(looked.unwrap_or_default()),
+                stop = cancel.wait(), if !stopping => {
+                    stopping = true;
+                    self.run.events.send(EventKind::Stopping { signal: format!("{stop:?}").to_uppercase(), in_flight: self.running.len() });
+                }
+            }
+        }
+        self.finish(verb).await
+    }
+
+    /// Steps that could not be asked about wait for one more look, once what they live in is there.
+    fn hold_back(&mut self) {
+        for (i, step) in self.plan.steps.iter().enumerate() {
+            if let Some(Reason::GoesWith(other)) = &step.reason {
+                self.inside
+                    .entry(other.clone())
+                    .or_default()
+                    .push(step.address.clone());
+            }
+            let Some(Seen::After(other)) = self.refreshed.found.get(&step.address).map(|found| &found.seen)
+            else {
+                continue;
+            };
+            self.after
+                .entry(other.clone())
+                .or_default()
+                .push(step.address.clone());
+            if let Some(open) = self.edges.open.get_mut(i) {
+                *open += 1;
+            }
+        }
+    }
+
+    /// Starts every step whose needs are met, until a stop comes.
+    async fn start_ready(&mut self) {
+        while !self.ready.is_empty() {
+            if self.run.cancel.stopped().is_some() || self.lost.is_some() {
+                self.ready.clear();
+                return;
+            }
+            let batch = std::mem::take(&mut self.ready);
+            self.let_go(&batch).await;
+            for i in batch {
+                if self.states.get(i) == Some(&State::Open) {
+                    self.start(i);
+                }
+            }
+        }
+    }
+
+    /// Everything of a batch that is only forgotten, or went with something else, in one record.
+    async fn let_go(&mut self, batch: &[usize]) {
+        let mut gone = Vec::new();
+        for &i in batch {
+            let Some(step) = self.plan.steps.get(i) else {
+                continue;
+            };
+            let went = step.action == Action::Delete && matches!(step.reason, Some(Reason::GoesWith(_)));
+            if self.states.get(i) == Some(&State::Open) && (step.action == Action::Forget || went) {
+                gone.push(i);
+            }
+        }
+        let addresses: Vec<Address> = gone
+            .iter()
+            .filter_map(|i| Some(self.plan.steps.get(*i)?.address.clone()))
+            .collect();
+        if addresses.is_empty() {
+            return;
+        }
+        self.write(vec![Record::Gone { addresses }]).await;
+        if self.lost.is_none() {
+            for i in gone {
+                self.succeed(i, None);
+            }
+        }
+    }
+
+    fn start(&mut self, i: usize) {
+        let Some(step) = self.plan.steps.get(i) else {
+            return;
+        };
+        if step.action == Action::Conflict {
+            self.fail(i, conflict(step));
+            return;
+        }
+        match self.node(i, step) {
+            Ok(Start::Standing(outputs)) => self.succeed(i, Some(outputs)),
+            Ok(Start::Work(node)) => {
+                let expected = self
+                    .kinds
+                    .get(step.kind.as_str())
+                    .and_then(|kind| kind.traits().expected);
+                self.run.events.send(EventKind::StepStarted {
+                    address: step.address.clone(),
+                    component: step.component.clone(),
+                    action: node.action,
+                    expected_ms: expected.and_then(|expected| u64::try_from(expected.as_millis()).ok()),
+                });
+                self.set(i, State::Running);
+                self.started.insert(i, Instant::now());
+                self.running.spawn(async move { (i, node.go().await) });
+            }
+            Err(error) => self.fail(i, failure(step.action, &error)),
+        }
+    }
+
+    async fn hear(&mut self, first: Message) {
+        // Everything that was told meanwhile goes to disk in one write.
+        let mut records = Vec::new();
+        let mut written: Vec<oneshot::Sender<()>> = Vec::new();
+        let mut applied = Vec::new();
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                Message::Journal(record, answer) => {
+                    records.push(record);
+                    written.push(answer);
+                }
+                Message::Applied(i) => applied.push(i),
+            }
+            next = self.told.try_recv().ok();
+        }
+        self.write(records).await;
+        if self.lost.is_none() {
+            // A node that no longer listens has ended.
+            for answer in written {
+                let _ended = answer.send(());
+            }
+        }
+        applied.into_iter().for_each(|i| self.apply(i));
+    }
+
+    async fn write(&mut self, records: Vec<Record>) {
+        if self.lost.is_none()
+            && let Err(error) = self.ledger.write(records).await
+        {
+            self.lost = Some(error);
+        }
+    }
+
+    /// The write of a step has happened.
+    fn apply(&mut self, i: usize) {
+        if let Some(applied) = self.applied.get_mut(i)
+            && !std::mem::replace(applied, true)
+        {
+            self.satisfy(i, Until::Applied);
+        }
+    }
+
+    fn satisfy(&mut self, i: usize, until: Until) {
+        let waiting: Vec<usize> = self
+            .edges
+            .waiting
+            .get(i)
+            .into_iter()
+            .flatten()
+            .filter_map(|(node, needed)| (*needed == until).then_some(*node))
+            .collect();
+        for node in waiting {
+            self.one_less(node);
+        }
+    }
+
+    fn one_less(&mut self, node: usize) {
+        if let Some(open) = self.edges.open.get_mut(node) {
+            *open = open.saturating_sub(1);
+            if *open == 0 && self.states.get(node) == Some(&State::Open) {
+                self.ready.push(node);
+            }
+        }
+    }
+
+    async fn end(&mut self, ended: Result<(usize, Ended), tokio::task::JoinError>) {
+        // What the node told before it ended comes first.
+        while let Ok(message) = self.told.try_recv() {
+            self.hear(message).await;
+        }
+        match ended {
+            Ok((i, Ended::Done(outputs))) => {
+                let took_ms = self.took(i);
+                if let Some(step) = self.plan.steps.get(i) {
+                    self.run.events.send(EventKind::StepFinished {
+                        address: step.address.clone(),
+                        action: step.action,
+                        took_ms,
+                    });
+                }
+                self.succeed(i, outputs);
+            }
+            Ok((i, Ended::Failed(failure))) => self.fail(i, failure),
+            Ok((i, Ended::Left)) => self.set(i, State::Ended),
+            Err(panic) => self.run.events.send(EventKind::Warning {
+                address: None,
+                message: format!("a task of stackup itself ended unexpectedly, please report it: {panic}"),
+            }),
+        }
+    }
+
+    fn succeed(&mut self, i: usize, outputs: Option<Arc<Value>>) {
+        self.set(i, State::Ended);
+        let Some(step) = self.plan.steps.get(i) else {
+            return;
+        };
+        self.report.done.insert(step.address.clone(), step.action);
+        if let Some(outputs) = outputs {
+            self.outputs.insert(step.address.clone(), outputs);
+        }
+        self.apply(i);
+        self.satisfy(i, Until::Ready);
+        self.look_again(step);
+    }
+
+    /// What lives in this resource could not be asked about before it was there: now it can.
+    fn look_again(&mut self, step: &Step) {
+        let Some(waiting) = self.after.remove(&step.address) else {
+            return;
+        };
+        let made = matches!(step.action, Action::Create | Action::Replace);
+        let (empty, waiting): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|address| made && self.lives_in(address, &step.address));
+        for address in empty {
+            // It lives in what this run made a moment ago: nothing of ours is in there.
+            if let Some(found) = self.refreshed.found.get_mut(&address) {
+                found.seen = Seen::Known(Observed::Absent);
+            }
+            self.release(&address);
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let open = waiting
+            .into_iter()
+            .filter_map(|address| Some((address.clone(), self.refreshed.found.get(&address)?.clone())))
+            .collect();
+        let (run, outputs) = (self.run.clone(), self.outputs.clone());
+        self.looking
+            .spawn(async move { refresh::again(&run, open, &outputs).await });
+    }
+
+    /// Whether a resource is inside another one, and not only refers to it.
+    fn lives_in(&self, address: &Address, other: &Address) -> bool {
+        let Some(found) = self.refreshed.found.get(address) else {
+            return false;
+        };
+        let mut target = found.target.clone();
+        target.outputs.extend(
+            self.outputs
+                .get(other)
+                .map(|outputs| (other.clone(), Arc::clone(outputs))),
+        );
+        self.kinds
+            .get(found.kind())
+            .is_some_and(|kind| kind.goes_with(&target).as_ref() == Some(other))
+    }
+
+    fn looked(&mut self, refreshed: Refreshed) {
+        for (address, found) in refreshed.found {
+            self.refreshed.found.insert(address.clone(), found);
+            self.release(&address);
+        }
+    }
+
+    fn release(&mut self, address: &Address) {
+        if let Some(&i) = self.index.get(address) {
+            self.one_less(i);
+        }
+    }
+
+    /// A step failed: everything that waits for it, directly or not, is skipped; the others go on.
+    fn fail(&mut self, i: usize, failure: Failure) {
+        self.set(i, State::Ended);
+        let Some(step) = self.plan.steps.get(i) else {
+            return;
+        };
+        self.run.events.send(EventKind::StepFailed {
+            address: step.address.clone(),
+            action: failure.action,
+            message: failure.message.clone(),
+            hint: failure.hint.clone(),
+            details: failure.details.clone(),
+            took_ms: self.took(i),
+        });
+        self.report.failed.insert(step.address.clone(), failure);
+        let applied = self.applied.get(i) == Some(&true);
+        let mut skipping = vec![(i, applied)];
+        while let Some((i, applied)) = skipping.pop() {
+            let waiting: Vec<usize> = self
+                .edges
+                .waiting
+                .get(i)
+                .into_iter()
+                .flatten()
+                .filter_map(|(node, until)| (!applied || *until == Until::Ready).then_some(*node))
+                .collect();
+            for node in waiting {
+                if self.states.get(node) == Some(&State::Open)
+                    && let Some(skipped) = self.plan.steps.get(node)
+                {
+                    self.set(node, State::Ended);
+                    self.run.events.send(EventKind::StepSkipped {
+                        address: skipped.address.clone(),
+                        because: step.address.clone(),
+                    });
+                    self.report
+                        .skipped
+                        .insert(skipped.address.clone(), step.address.clone());
+                    skipping.push((node, false));
+                }
+            }
+        }
+    }
+
+    fn set(&mut self, i: usize, state: State) {
+        if let Some(slot) = self.states.get_mut(i) {
+            *slot = state;
+        }
+    }
+
+    fn took(&self, i: usize) -> u64 {
+        let took = self.started.get(&i).map(Instant::elapsed).unwrap_or_default();
+        u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    async fn finish(mut self, verb: Verb) -> Executed {
+        let reached = |address: &Address| {
+            let report = &self.report;
+            report.done.contains_key(address)
+                || report.failed.contains_key(address)
+                || report.skipped.contains_key(address)
+        };
+        let left = self
+            .plan
+            .steps
+            .iter()
+            .filter(|step| !reached(&step.address))
+            .map(|step| step.address.clone())
+            .collect();
+        self.report.left = left;
+        let snapshot = self.ledger.snapshot.clone();
+        let snapshot = if self.lost.is_some() {
+            snapshot
+        } else {
+            match self.ledger.close().await {
+                Ok(saved) => saved,
+                Err(error) => {
+                    self.lost = Some(error);
+                    snapshot
+                }
+            }
+        };
+        let mut report = self.report;
+        report.outcome = outcome(&report, self.run, self.lost.is_some());
+        self.run.events.send(EventKind::RunFinished {
+            verb,
+            outcome: report.outcome,
+            done: report.done.len(),
+            failed: report.failed.len(),
+            skipped: report.skipped.len(),
+        });
+        Executed {
+            report,
+            snapshot,
+            lost: self.lost,
+        }
+    }
+}
+
+fn outcome(report: &Report, run: &Run, lost: bool) -> Outcome {
+    let failed = || report.failed.values();
+    if let Some(stop) = run.cancel.stopped().filter(|_| !report.left.is_empty()) {
+        Outcome::Stopped(stop)
+    } else if lost {
+        Outcome::StateLost
+    } else if report.failed.is_empty() {
+        Outcome::Done
+    } else if failed().all(|failure| failure.refused) && report.written() == 0 {
+        Outcome::Refused
+    } else if failed().all(|failure| failure.deadline) {
+        Outcome::Deadline
+    } else {
+        Outcome::Failed
+    }
+}

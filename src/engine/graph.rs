@@ -1,0 +1,110 @@
+use std::collections::BTreeMap;
+
+use super::{Refreshed, Seen};
+use crate::{
+    graph::Graph,
+    model::{Action, Address, Need, Plan, Reason, Until},
+};
+
+/// Who waits for whom in a run. Indices are those of the plan's steps.
+#[derive(Debug, Default)]
+pub(super) struct Edges {
+    /// For each step: which others wait for it, and for how much of it.
+    pub(super) waiting: Vec<Vec<(usize, Until)>>,
+    /// For each step: how many it waits for.
+    pub(super) open: Vec<usize>,
+}
+
+/// The edges of a run, or the addresses of a cycle, of which each waits for the next.
+///
+/// What is made waits for what it needs. What is removed goes before what it needed, and after what needed it and stays.
+pub(super) fn edges(plan: &Plan, refreshed: &Refreshed) -> Result<Edges, Vec<Address>> {
+    let index: BTreeMap<&Address, usize> = plan
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(i, step)| (&step.address, i))
+        .collect();
+    let action = |i: usize| plan.steps.get(i).map_or(Action::Unchanged, |step| step.action);
+    let removed = |i: usize| matches!(action(i), Action::Delete | Action::Forget);
+    let mut graph = Graph::new(plan.steps.len());
+    let mut edges = Edges {
+        waiting: vec![Vec::new(); plan.steps.len()],
+        open: vec![0; plan.steps.len()],
+    };
+    let mut add = |node: usize, needed: usize, until: Until| {
+        graph.need(node, needed);
+        if let Some(waiting) = edges.waiting.get_mut(needed) {
+            waiting.push((node, until));
+        }
+        if let Some(open) = edges.open.get_mut(node) {
+            *open += 1;
+        }
+    };
+    for (i, step) in plan.steps.iter().enumerate() {
+        let Some(found) = refreshed.found.get(&step.address) else {
+            continue;
+        };
+        if let Some(Reason::GoesWith(other)) = &step.reason {
+            if let Some(&other) = index.get(other) {
+                add(i, other, Until::Ready);
+            }
+            continue;
+        }
+        let before: Vec<Need> = found
+            .remembered
+            .iter()
+            .flat_map(|remembered| needs(&remembered.needs, &remembered.refers))
+            .collect();
+        if removed(i) {
+            for need in before {
+                if let Some(&needed) = index.get(&need.address).filter(|needed| removed(**needed)) {
+                    add(needed, i, Until::Ready);
+                }
+            }
+            if let Seen::After(other) = &found.seen
+                && let Some(&other) = index.get(other)
+            {
+                add(i, other, Until::Ready);
+            }
+            continue;
+        }
+        for need in before {
+            // It no longer needs what is removed, once its new form is written.
+            if let Some(&needed) = index.get(&need.address).filter(|needed| removed(**needed)) {
+                add(needed, i, Until::Applied);
+            }
+        }
+        let wanted = found
+            .wanted
+            .iter()
+            .flat_map(|wanted| needs(&wanted.needs, &found.refers));
+        for need in wanted {
+            if let Some(&needed) = index.get(&need.address) {
+                add(i, needed, need.until);
+            }
+        }
+    }
+    match graph.order() {
+        Ok(_) => Ok(edges),
+        Err(cycle) => Err(cycle
+            .into_iter()
+            .filter_map(|i| Some(plan.steps.get(i)?.address.clone()))
+            .collect()),
+    }
+}
+
+/// Declared needs, and what is referred to: that must be ready, since its outputs are read.
+fn needs(declared: &[Need], refers: &[Address]) -> Vec<Need> {
+    let mut all: BTreeMap<&Address, Until> = refers.iter().map(|address| (address, Until::Ready)).collect();
+    for need in declared {
+        let until = all.entry(&need.address).or_insert(need.until);
+        *until = (*until).max(need.until);
+    }
+    all.into_iter()
+        .map(|(address, until)| Need {
+            address: address.clone(),
+            until,
+        })
+        .collect()
+}

@@ -1,0 +1,271 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures::future::join_all;
+use serde_json::Value;
+
+use super::{Run, wait};
+use crate::{
+    model::{Address, EventKind},
+    resource::{Live, Observed, Readiness, Remembered, ResourceError, Target, Wanted, references, resolve},
+    state::{Snapshot, Status},
+};
+
+/// What is known of one resource before planning.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// What is wanted of it; `None` if nothing is any more.
+    pub wanted: Option<Arc<Wanted>>,
+    /// What the state knows of it.
+    pub remembered: Option<Arc<Remembered>>,
+    /// How far the last run got with it.
+    pub status: Option<Status>,
+    /// Whose outputs it needs to be asked about.
+    pub refers: Vec<Address>,
+    /// The question that was asked, with references resolved as far as they are known.
+    pub target: Target,
+    /// The answer.
+    pub seen: Seen,
+}
+
+/// What a look at one resource gave.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    /// It is there, or is certainly not.
+    Known(Observed),
+    /// It cannot be asked about before that other resource is there.
+    After(Address),
+    /// It was not asked about: it goes when that other resource goes.
+    GoesWith(Address),
+    /// It could not be read.
+    Error(ResourceError),
+}
+
+/// Everything that is wanted or remembered, with what stands of it.
+#[derive(Debug, Clone, Default)]
+pub struct Refreshed {
+    /// By address.
+    pub found: BTreeMap<Address, Found>,
+}
+
+/// Looks at everything that is wanted or remembered: in rounds, each as soon as what it refers to is known, and one
+/// question a kind and round. What has nothing to refer to yet (its cluster does not exist) is not asked about.
+pub async fn refresh(
+    run: &Run,
+    wanted: &[Arc<Wanted>],
+    snapshot: &Snapshot,
+) -> Result<Refreshed, ResourceError> {
+    let mut open = gather(run, wanted, snapshot)?;
+    run.events.send(EventKind::Refreshing {
+        resources: open.len(),
+    });
+    let mut refreshed = Refreshed::default();
+    while !open.is_empty() {
+        let known = |found: &Found| {
+            found
+                .refers
+                .iter()
+                .all(|address| refreshed.found.contains_key(address))
+        };
+        let (asking, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut open)
+            .into_iter()
+            .partition(|(_, found)| known(found));
+        if asking.is_empty() {
+            refreshed
+                .found
+                .extend(waiting.into_iter().map(|(address, found)| lost(address, found)));
+            break;
+        }
+        open = waiting;
+        let answers = round(run, asking, &refreshed).await;
+        refreshed.found.extend(answers);
+    }
+    Ok(refreshed)
+}
+
+/// A resource that refers to nothing that is part of the stack, or in a circle.
+fn lost(address: Address, mut found: Found) -> (Address, Found) {
+    let names: Vec<&str> = found.refers.iter().map(Address::as_str).collect();
+    found.seen = Seen::Error(ResourceError::permanent(format!(
+        "{address} refers to what is not part of the stack, or to itself: {}",
+        names.join(", ")
+    )));
+    (address, found)
+}
+
+/// All addresses, with identity and unresolved question.
+fn gather(
+    run: &Run,
+    wanted: &[Arc<Wanted>],
+    snapshot: &Snapshot,
+) -> Result<BTreeMap<Address, Found>, ResourceError> {
+    let wanted: BTreeMap<&Address, &Arc<Wanted>> =
+        wanted.iter().map(|wanted| (&wanted.address, wanted)).collect();
+    let addresses: BTreeSet<&Address> = wanted.keys().copied().chain(snapshot.resources.keys()).collect();
+    let gathered = addresses.into_iter().map(|address| {
+        let wanted = wanted.get(address).copied();
+        let entry = snapshot.resources.get(address);
+        let remembered = entry.map(|entry| Arc::new(entry.remembered.clone()));
+        let (identity, refers) = match (wanted, &remembered) {
+            (Some(wanted), _) => {
+                let identity =
+                    run.registry
+                        .get(wanted.kind)?
+                        .identity(&run.stack, address, &wanted.inputs)?;
+                (identity, references(&wanted.inputs))
+            }
+            (None, Some(remembered)) => (remembered.identity.clone(), remembered.refers.clone()),
+            (None, None) => (Value::Null, Vec::new()),
+        };
+        let found = Found {
+            target: run.target(address, identity, wanted.map(Arc::as_ref), remembered.as_ref()),
+            wanted: wanted.cloned(),
+            remembered,
+            status: entry.map(|entry| entry.status.clone()),
+            refers,
+            seen: Seen::Known(Observed::Absent),
+        };
+        Ok((address.clone(), found))
+    });
+    gathered.collect()
+}
+
+/// Asks about all of `asking` whose references are there; one question a kind.
+async fn round(run: &Run, asking: BTreeMap<Address, Found>, before: &Refreshed) -> Vec<(Address, Found)> {
+    let mut answers = Vec::new();
+    let mut kinds: BTreeMap<String, Vec<(Address, Found)>> = BTreeMap::new();
+    for (address, mut found) in asking {
+        match prepare(run, &mut found, before) {
+            Some(seen) => {
+                found.seen = seen;
+                answers.push((address, found));
+            }
+            None => {
+                let kind = found.kind().to_owned();
+                kinds.entry(kind).or_default().push((address, found));
+            }
+        }
+    }
+    let asked = kinds.into_iter().map(|(kind, nodes)| async move {
+        let targets: Vec<Target> = nodes.iter().map(|(_, found)| found.target.clone()).collect();
+        let seen = match run.registry.get(&kind) {
+            Ok(kind) => wait::observe(run, kind.as_ref(), &targets).await,
+            Err(error) => targets.iter().map(|_| Err(error.clone())).collect(),
+        };
+        nodes
+            .into_iter()
+            .zip(seen)
+            .map(|((address, mut found), seen)| {
+                found.seen = seen.map_or_else(Seen::Error, Seen::Known);
+                (address, found)
+            })
+            .collect::<Vec<_>>()
+    });
+    answers.extend(join_all(asked).await.into_iter().flatten());
+    answers
+}
+
+/// Resolves what the question refers to; an answer at once where it need not or cannot be asked.
+fn prepare(run: &Run, found: &mut Found, before: &Refreshed) -> Option<Seen> {
+    for address in &found.refers {
+        let Some(other) = before.found.get(address) else {
+            continue;
+        };
+        match other.holds() {
+            Holds::Yes(outputs) => {
+                found.target.outputs.insert(address.clone(), outputs);
+            }
+            // What lived in something that is gone is gone as well.
+            Holds::Gone if found.wanted.is_none() => return Some(Seen::Known(Observed::Absent)),
+            Holds::Gone | Holds::NotYet => return Some(Seen::After(address.clone())),
+            Holds::Error(error) => return Some(Seen::Error(error)),
+        }
+    }
+    if let Some(wanted) = &found.wanted {
+        match resolve(&wanted.inputs, &found.target.outputs) {
+            Ok(inputs) => found.target.inputs = Some(inputs),
+            Err(error) => return Some(Seen::Error(error)),
+        }
+    } else if let Ok(kind) = run.registry.get(found.kind()) {
+        let container = kind.goes_with(&found.target)?;
+        let goes = before
+            .found
+            .get(&container)
+            .is_some_and(|other| other.wanted.is_none() && !other.stays(run));
+        return goes.then_some(Seen::GoesWith(container));
+    }
+    None
+}
+
+/// Whether the outputs of a resource can be used to ask about another.
+enum Holds {
+    Yes(Arc<Value>),
+    NotYet,
+    Gone,
+    Error(ResourceError),
+}
+
+impl Found {
+    /// The name of its kind.
+    pub fn kind(&self) -> &str {
+        match (&self.wanted, &self.remembered) {
+            (Some(wanted), _) => wanted.kind,
+            (None, Some(remembered)) => &remembered.kind,
+            (None, None) => "",
+        }
+    }
+
+    /// Whether its kind will only forget it.
+    pub(super) fn stays(&self, run: &Run) -> bool {
+        run.registry
+            .get(self.kind())
+            .is_ok_and(|kind| kind.stays(&self.target))
+    }
+
+    fn holds(&self) -> Holds {
+        match &self.seen {
+            Seen::Known(Observed::Absent) => Holds::Gone,
+            Seen::Known(Observed::Live(live)) => {
+                // What lives in something that is about to be removed, and goes with it, need not be asked about.
+                let usable = live.readiness == Readiness::Ready || self.wanted.is_none();
+                if live.foreign.is_none() && live.forces.is_empty() && usable {
+                    Holds::Yes(Arc::new(live.outputs.clone()))
+                } else {
+                    Holds::NotYet
+                }
+            }
+            Seen::After(_) | Seen::GoesWith(_) => Holds::NotYet,
+            Seen::Error(error) => Holds::Error(error.clone()),
+        }
+    }
+}
+
+/// One more look at what could not be asked about before something else was there.
+pub(super) async fn again(
+    run: &Run,
+    open: BTreeMap<Address, Found>,
+    outputs: &BTreeMap<Address, Arc<Value>>,
+) -> Refreshed {
+    let known = |(address, outputs): (&Address, &Arc<Value>)| {
+        let target = run.target(address, Value::Null, None, None);
+        let live = Live::ready(Value::clone(outputs));
+        let seen = Seen::Known(Observed::Live(Box::new(live)));
+        let found = Found {
+            wanted: None,
+            remembered: None,
+            status: None,
+            refers: Vec::new(),
+            target,
+            seen,
+        };
+        (address.clone(), found)
+    };
+    let before = Refreshed {
+        found: outputs.iter().map(known).collect(),
+    };
+    Refreshed {
+        found: round(run, open, &before).await.into_iter().collect(),
+    }
+}

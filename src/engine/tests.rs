@@ -1,0 +1,457 @@
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{
+    Cancel, Canceller, Executed, Refreshed, Run, execute,
+    fake::{Cloud, FakeKind, Memory, Thing, begun, stack, wanted},
+    lint, plan, refresh,
+};
+use crate::{
+    model::{Action, Address, Events, Need, Outcome, Plan, Reason, Secret, Stop, Summary, Verb},
+    resource::{Cause, Kind, Registry, Stack, Wanted},
+    state::{KeyedHash, Store as _},
+};
+
+fn run_of(cloud: &Arc<Cloud>, cancel: Cancel) -> Run {
+    let kinds = ["fake.cluster", "fake.thing", "fake.object"].map(|name| {
+        Arc::new(FakeKind {
+            name,
+            cloud: Arc::clone(cloud),
+        }) as Arc<dyn Kind>
+    });
+    Run {
+        stack: Arc::new(Stack {
+            name: "demo".into(),
+            uid: "uid-1".into(),
+        }),
+        registry: Registry::new(kinds),
+        events: Events::ignored(),
+        cancel,
+        hash: KeyedHash::new(Secret::new(b"key".to_vec())),
+        adopt: false,
+    }
+}
+
+async fn planned(cloud: &Arc<Cloud>, wanted: &[Arc<Wanted>], store: &Memory) -> (Plan, Refreshed) {
+    let run = run_of(cloud, Canceller::new().1);
+    let refreshed = refresh(&run, wanted, &store.loaded().snapshot).await.unwrap();
+    let plan = plan("demo", &refreshed, |_| false).unwrap();
+    assert_eq!(lint(&plan, &refreshed), Vec::<String>::new());
+    (plan, refreshed)
+}
+
+async fn go(cloud: &Arc<Cloud>, wanted: &[Arc<Wanted>], store: &mut Memory) -> Executed {
+    let (plan, refreshed) = planned(cloud, wanted, store).await;
+    let run = run_of(cloud, Canceller::new().1);
+    let (verb, loaded) = (
+        if wanted.is_empty() {
+            Verb::Destroy
+        } else {
+            Verb::Apply
+        },
+        store.loaded(),
+    );
+    execute(&run, verb, &plan, refreshed, store, loaded)
+        .await
+        .unwrap()
+}
+
+fn position(calls: &[String], call: &str) -> usize {
+    calls
+        .iter()
+        .position(|made| made == call)
+        .unwrap_or_else(|| panic!("no '{call}' in {calls:?}"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_nothing_the_plan_is_all_creates_and_asks_nobody_about_what_lives_in_the_cluster() {
+    let (cloud, store) = (Arc::new(Cloud::default()), Memory::default());
+    let (plan, _) = planned(&cloud, &stack("small"), &store).await;
+    assert_eq!(
+        plan.summary(),
+        Summary {
+            create: 7,
+            ..Summary::default()
+        }
+    );
+    let asked = cloud.calls.lock().unwrap().clone();
+    assert_eq!(asked, ["observe fake.thing/disk", "observe fake.thing/network"]);
+    let server = plan
+        .steps
+        .iter()
+        .find(|step| step.address.name() == "in-server")
+        .unwrap();
+    assert_eq!(
+        server.reason,
+        Some(Reason::KnownAfter(Address::new("fake.cluster", "main")))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_comes_after_what_it_needs_and_a_second_run_writes_nothing() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let executed = go(&cloud, &stack("small"), &mut store).await;
+    assert_eq!(executed.report.outcome, Outcome::Done);
+    assert_eq!(executed.report.done.len(), 7);
+    let calls = cloud.writes();
+    for (first, second) in [
+        ("thing/network", "cluster/main"),
+        ("cluster/main", "object/in-namespace"),
+        ("object/in-config", "object/in-server"),
+    ] {
+        assert!(
+            position(&calls, &format!("create fake.{first}"))
+                < position(&calls, &format!("create fake.{second}"))
+        );
+    }
+    cloud.calls.lock().unwrap().clear();
+    let saves = store.saves;
+    assert_eq!(
+        go(&cloud, &stack("small"), &mut store).await.report.outcome,
+        Outcome::Done
+    );
+    assert_eq!(cloud.writes(), Vec::<String>::new());
+    assert_eq!(store.saves, saves, "a run that changes nothing leaves no trace");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_changed_field_is_one_update_and_a_fixed_one_is_a_replace_that_names_it() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    go(&cloud, &stack("small"), &mut store).await;
+    let (plan, _) = planned(&cloud, &stack("large"), &store).await;
+    let disk = plan
+        .steps
+        .iter()
+        .find(|step| step.address.name() == "disk")
+        .unwrap();
+    assert_eq!(
+        (disk.action, disk.forces.as_slice()),
+        (Action::Replace, ["size".to_owned()].as_slice())
+    );
+    assert_eq!(
+        plan.summary(),
+        Summary {
+            update: 5,
+            replace: 1,
+            unchanged: 1,
+            ..Summary::default()
+        }
+    );
+    cloud.calls.lock().unwrap().clear();
+    go(&cloud, &stack("large"), &mut store).await;
+    let calls = cloud.writes();
+    assert!(position(&calls, "delete fake.thing/disk") < position(&calls, "create fake.thing/disk"));
+    assert_eq!(
+        store.loaded().snapshot.resources[&Address::new("fake.thing", "disk")]
+            .remembered
+            .generation,
+        1
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_longer_wanted_goes_after_what_needed_it() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    go(&cloud, &stack("small"), &mut store).await;
+    cloud.calls.lock().unwrap().clear();
+    let kept: Vec<_> = stack("small")
+        .into_iter()
+        .filter(|wanted| !["in-server", "out-balancer"].contains(&wanted.address.name()))
+        .collect();
+    let executed = go(&cloud, &kept, &mut store).await;
+    assert_eq!(
+        executed
+            .report
+            .done
+            .values()
+            .filter(|action| **action == Action::Delete)
+            .count(),
+        2
+    );
+    assert_eq!(
+        cloud.writes(),
+        ["delete fake.object/out-balancer", "delete fake.object/in-server"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn destroy_deletes_what_stays_outside_first_and_lets_the_rest_go_with_the_cluster() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    go(&cloud, &stack("small"), &mut store).await;
+    cloud.calls.lock().unwrap().clear();
+    let executed = go(&cloud, &[], &mut store).await;
+    assert_eq!(executed.report.outcome, Outcome::Done);
+    let calls = cloud.writes();
+    assert!(
+        position(&calls, "delete fake.object/out-balancer") < position(&calls, "delete fake.cluster/main")
+    );
+    assert!(position(&calls, "delete fake.cluster/main") < position(&calls, "delete fake.thing/network"));
+    assert_eq!(calls.len(), 4, "{calls:?}");
+    assert!(cloud.names().is_empty() && executed.snapshot.resources.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_after_any_record_of_apply_is_resumed_without_a_double_or_an_orphan() {
+    let whole = {
+        let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+        go(&cloud, &stack("small"), &mut store).await;
+        store.appended
+    };
+    assert!(whole > 12, "{whole}");
+    for crash_after in 0..=whole {
+        let (cloud, mut store) = (
+            Arc::new(Cloud::default()),
+            Memory {
+                crash_after: Some(crash_after),
+                ..Memory::default()
+            },
+        );
+        assert!(go(&cloud, &stack("small"), &mut store).await.lost.is_some());
+        for name in cloud.names() {
+            let known = store
+                .loaded()
+                .snapshot
+                .resources
+                .keys()
+                .any(|address| address.as_str() == name);
+            assert!(
+                known,
+                "crash after {crash_after}: {name} stands and is not in the journal"
+            );
+        }
+        store.crash_after = None;
+        let executed = go(&cloud, &stack("small"), &mut store).await;
+        assert_eq!(
+            executed.report.outcome,
+            Outcome::Done,
+            "crash after {crash_after}: {:?}",
+            executed.report
+        );
+        assert_eq!(cloud.names().len(), 7);
+        assert!(
+            executed
+                .snapshot
+                .resources
+                .keys()
+                .all(|address| begun(&executed.snapshot, address).is_none())
+        );
+        go(&cloud, &[], &mut store).await;
+        assert!(
+            cloud.names().is_empty(),
+            "crash after {crash_after}: left {:?}",
+            cloud.names()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_after_any_record_of_destroy_is_resumed_to_nothing() {
+    for crash_after in 0..30 {
+        let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+        go(&cloud, &stack("small"), &mut store).await;
+        store.crash_after = Some(crash_after);
+        go(&cloud, &[], &mut store).await;
+        store.crash_after = None;
+        let executed = go(&cloud, &[], &mut store).await;
+        assert_eq!(
+            executed.report.outcome,
+            Outcome::Done,
+            "crash after {crash_after}"
+        );
+        assert!(
+            cloud.names().is_empty() && executed.snapshot.resources.is_empty(),
+            "crash after {crash_after}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_skips_only_what_needs_it_and_the_next_run_does_only_the_rest() {
+    for name in [
+        "thing/network",
+        "cluster/main",
+        "object/in-config",
+        "thing/disk",
+        "object/out-balancer",
+    ] {
+        for effect in [false, true] {
+            let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+            cloud.fails(&format!("create fake.{name}"), Cause::Permanent, 1, effect);
+            let executed = go(&cloud, &stack("small"), &mut store).await;
+            assert_eq!(executed.report.outcome, Outcome::Failed);
+            let failed: Vec<_> = executed.report.failed.keys().map(ToString::to_string).collect();
+            assert_eq!(failed, [format!("fake.{name}")]);
+            assert!(
+                name == "thing/disk"
+                    || executed
+                        .report
+                        .done
+                        .contains_key(&Address::new("fake.thing", "disk"))
+            );
+            let done = executed.report.done.len();
+            cloud.calls.lock().unwrap().clear();
+            let executed = go(&cloud, &stack("small"), &mut store).await;
+            assert_eq!(executed.report.outcome, Outcome::Done, "{name}");
+            assert_eq!(
+                cloud.writes().len(),
+                7 - done - usize::from(effect),
+                "{name}: {:?}",
+                cloud.writes()
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_may_succeed_later_is_made_again_until_it_does() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    cloud.fails("create fake.thing/network", Cause::Transient, 5, false);
+    assert_eq!(
+        go(&cloud, &stack("small"), &mut store).await.report.outcome,
+        Outcome::Done
+    );
+    assert_eq!(
+        cloud
+            .writes()
+            .iter()
+            .filter(|call| *call == "create fake.thing/network")
+            .count(),
+        6
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_there_and_not_ours_is_refused_and_left_alone() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    go(
+        &cloud,
+        &[wanted(
+            "fake.thing",
+            "network",
+            json!({"size": "small"}),
+            Vec::new(),
+        )],
+        &mut Memory::default(),
+    )
+    .await;
+    let address = Address::new("fake.thing", "network");
+    cloud.things.lock().unwrap().get_mut(&address).unwrap().owner = "other".into();
+    cloud.calls.lock().unwrap().clear();
+    let executed = go(&cloud, &stack("large")[..2], &mut store).await;
+    assert_eq!(executed.report.outcome, Outcome::Refused);
+    assert_eq!(cloud.writes(), Vec::<String>::new());
+    assert!(executed.report.failed[&address].message.contains("stack other"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_works_fails_at_once_with_its_reason() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let broken = wanted("fake.thing", "broken", json!({"size": "never"}), Vec::new());
+    let executed = go(&cloud, &[broken], &mut store).await;
+    assert_eq!(
+        executed.report.failed[&Address::new("fake.thing", "broken")].message,
+        "it will never work"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circle_of_needs_is_told_with_its_path_before_anything_is_written() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let needs = |name: &str| vec![Need::ready(Address::new("fake.thing", name))];
+    let circle = [
+        wanted("fake.thing", "a", json!({}), needs("b")),
+        wanted("fake.thing", "b", json!({}), needs("a")),
+    ];
+    let (plan, refreshed) = planned(&cloud, &circle, &store).await;
+    let loaded = store.loaded();
+    let run = run_of(&cloud, Canceller::new().1);
+    let error = execute(&run, Verb::Apply, &plan, refreshed, &mut store, loaded)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("fake.thing/a → fake.thing/b → fake.thing/a"),
+        "{error}"
+    );
+    assert!(cloud.writes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_leaves_what_is_not_begun_and_the_next_run_ends_in_the_same_place() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let (plan, refreshed) = planned(&cloud, &stack("small"), &store).await;
+    let (canceller, cancel) = Canceller::new();
+    canceller.stop(Stop::Term);
+    canceller.stop(Stop::Int);
+    let loaded = store.loaded();
+    let run = run_of(&cloud, cancel);
+    let executed = execute(&run, Verb::Apply, &plan, refreshed, &mut store, loaded)
+        .await
+        .unwrap();
+    assert_eq!(executed.report.outcome, Outcome::Stopped(Stop::Term));
+    assert_eq!(executed.report.left.len(), 7);
+    assert_eq!(
+        go(&cloud, &stack("small"), &mut store).await.report.outcome,
+        Outcome::Done
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thing_deleted_by_hand_is_made_again_and_a_cluster_deleted_by_hand_takes_its_objects_along() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    go(&cloud, &stack("small"), &mut store).await;
+    cloud
+        .things
+        .lock()
+        .unwrap()
+        .retain(|address, _| address.name() == "network");
+    let (plan, _) = planned(&cloud, &stack("small"), &store).await;
+    let disk = plan
+        .steps
+        .iter()
+        .find(|step| step.address.name() == "disk")
+        .unwrap();
+    assert_eq!(
+        (disk.action, &disk.reason),
+        (Action::Create, &Some(Reason::Vanished))
+    );
+    let executed = go(&cloud, &[], &mut store).await;
+    assert_eq!(executed.report.outcome, Outcome::Done);
+    assert!(executed.snapshot.resources.is_empty() && cloud.names().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_input_gives_the_same_plan_byte_for_byte() {
+    let (cloud, store) = (Arc::new(Cloud::default()), Memory::default());
+    let foreign = Thing::owned("other");
+    cloud
+        .things
+        .lock()
+        .unwrap()
+        .insert(Address::new("fake.thing", "disk"), foreign);
+    let one = planned(&cloud, &stack("small"), &store).await.0;
+    let mut reversed = stack("small");
+    reversed.reverse();
+    let two = planned(&cloud, &reversed, &store).await.0;
+    assert_eq!(
+        serde_json::to_string(&one).unwrap(),
+        serde_json::to_string(&two).unwrap()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_cannot_be_written_stops_before_the_next_effect() {
+    let (cloud, mut store) = (
+        Arc::new(Cloud::default()),
+        Memory {
+            crash_after: Some(0),
+            ..Memory::default()
+        },
+    );
+    let executed = go(&cloud, &stack("small"), &mut store).await;
+    assert_eq!(executed.report.outcome, Outcome::StateLost);
+    assert!(cloud.writes().is_empty());
+    assert!(store.load().await.unwrap().is_some());
+}

@@ -1,0 +1,353 @@
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    client::{Cluster, encoded, text},
+    clock::now,
+    discovery::ApiType,
+    error::CallError,
+    item::STACK,
+    readiness::{Around, condition, number, readiness as judged},
+};
+use crate::resource::Readiness;
+
+/// A container that starts may fail on what is not there yet; after so many restarts it will not mend itself.
+const RESTARTS: i64 = 3;
+/// How long the kubelet may find a reference missing before that is a failure: what it needs may be on its way.
+const MISSING_FOR: i64 = 15;
+/// How long a registry may be out of reach, or a container fail to be started.
+const OUT_OF_REACH_FOR: i64 = 60;
+
+/// Which pods belong to an object, as labels; `None` if none do.
+pub(super) fn labels(object: &Value) -> Option<Vec<(String, String)>> {
+    let name = || text(object, "/metadata/name").to_owned();
+    match text(object, "/kind") {
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job" => {
+            let wanted = object.pointer("/spec/selector/matchLabels")?.as_object()?;
+            let labels = wanted
+                .iter()
+                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+            Some(labels.collect()).filter(|labels: &Vec<_>| !labels.is_empty())
+        }
+        kind @ ("Prometheus" | "Alertmanager" | "ThanosRuler") => Some(vec![
+            ("app.kubernetes.io/instance".into(), name()),
+            (
+                "app.kubernetes.io/name".into(),
+                if kind == "ThanosRuler" {
+                    "thanos-ruler".into()
+                } else {
+                    kind.to_lowercase()
+                },
+            ),
+            (
+                "app.kubernetes.io/managed-by".into(),
+                "prometheus-operator".into(),
+            ),
+        ]),
+        _ => None,
+    }
+}
+
+/// The labels as the query of a list.
+pub(super) fn selector(labels: &[(String, String)]) -> String {
+    let all: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    format!("?labelSelector={}", encoded(&all.join(",")))
+}
+
+pub(super) fn matches(pod: &Value, labels: &[(String, String)]) -> bool {
+    let own = pod.pointer("/metadata/labels");
+    labels
+        .iter()
+        .all(|(key, value)| own.and_then(|own| own.get(key)).and_then(Value::as_str) == Some(value))
+}
+
+/// Whether an object can be used, judged without a further call: what is not known counts as not there yet.
+pub(super) fn at_once(cluster: &Cluster, live: &Value) -> Readiness {
+    judged(live, &around(cluster))
+}
+
+/// Whether an object can be used; asks for its pods and the like only if it matters.
+pub(super) async fn readiness(cluster: &Cluster, live: &Value) -> Result<Readiness, CallError> {
+    let first = at_once(cluster, live);
+    if !matches!(first, Readiness::NotYet(_)) {
+        return Ok(first);
+    }
+    let pods = match labels(live) {
+        Some(labels) => pods_with(cluster, text(live, "/metadata/namespace"), &labels).await?,
+        None => Vec::new(),
+    };
+    with_pods(cluster, live, pods).await
+}
+
+/// The same, when the pods are known.
+pub(super) async fn with_pods(
+    cluster: &Cluster,
+    live: &Value,
+    pods: Vec<Arc<Value>>,
+) -> Result<Readiness, CallError> {
+    let mut around = around(cluster);
+    match text(live, "/kind") {
+        "CustomResourceDefinition" => around.served = served(cluster, live).await?,
+        "PersistentVolumeClaim" => around.first_consumer = first_consumer(cluster, live).await?,
+        _ => {}
+    }
+    around.pods = pods;
+    let readiness = judged(live, &around);
+    if matches!(readiness, Readiness::Ready) {
+        return Ok(readiness);
+    }
+    around.pods = of_present_revision(cluster, live, &around).await?;
+    Ok(judged(live, &around))
+}
+
+fn around(cluster: &Cluster) -> Around {
+    let cloud = cluster.profile == "eks";
+    Around {
+        load_balancers: cloud,
+        // A fixed set of nodes does not grow to fit a pod.
+        unschedulable: Duration::from_secs(if matches!(cluster.profile.as_str(), "kind" | "kwok") {
+            120
+        } else {
+            300
+        }),
+        now: now(),
+        ..Around::default()
+    }
+}
+
+/// The pods with these labels.
+pub(super) async fn pods_with(
+    cluster: &Cluster,
+    namespace: &str,
+    labels: &[(String, String)],
+) -> Result<Vec<Arc<Value>>, CallError> {
+    let collection = format!("/api/v1/namespaces/{}/pods", encoded(namespace));
+    let pods = cluster.list(&collection, &selector(labels)).await?;
+    Ok(pods.into_iter().map(Arc::new).collect())
+}
+
+/// The pods of the revision that is being rolled out: a former one that crashes is not this one's fault.
+async fn of_present_revision(
+    cluster: &Cluster,
+    live: &Value,
+    around: &Around,
+) -> Result<Vec<Arc<Value>>, CallError> {
+    let pods = &around.pods;
+    if !pods.iter().any(|pod| doom(pod, around).is_some()) {
+        return Ok(pods.clone());
+    }
+    let (label, present) = match text(live, "/kind") {
+        "Deployment" => ("pod-template-hash", template_hash(cluster, live).await?),
+        "StatefulSet" => (
+            "controller-revision-hash",
+            Some(text(live, "/status/updateRevision").to_owned()),
+        ),
+        "DaemonSet" => (
+            "pod-template-generation",
+            annotation(live, "deprecated.daemonset.template.generation").map(str::to_owned),
+        ),
+        _ => return Ok(pods.clone()),
+    };
+    let Some(present) = present.filter(|present| !present.is_empty()) else {
+        return Ok(pods.clone());
+    };
+    let wanted = [(label.to_owned(), present)];
+    Ok(pods.iter().filter(|pod| matches(pod, &wanted)).cloned().collect())
+}
+
+/// The hash that marks the pods of a Deployment's newest `ReplicaSet`.
+async fn template_hash(cluster: &Cluster, live: &Value) -> Result<Option<String>, CallError> {
+    let Some(labels) = labels(live) else {
+        return Ok(None);
+    };
+    let revision = "deployment.kubernetes.io/revision";
+    let namespace = encoded(text(live, "/metadata/namespace"));
+    let collection = format!("/apis/apps/v1/namespaces/{namespace}/replicasets");
+    let sets = cluster.list(&collection, &selector(&labels)).await?;
+    let present = annotation(live, revision);
+    Ok(sets
+        .iter()
+        .filter(|set| {
+            let owners = set.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+            owners
+                .into_iter()
+                .flatten()
+                .any(|owner| text(owner, "/uid") == text(live, "/metadata/uid"))
+        })
+        .find(|set| annotation(set, revision) == present)
+        .map(|set| text(set, "/metadata/labels/pod-template-hash").to_owned()))
+}
+
+fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object.pointer("/metadata/annotations")?.get(name)?.as_str()
+}
+
+/// Whether the API server answers for the type: a moment after the definition is established.
+async fn served(cluster: &Cluster, definition: &Value) -> Result<bool, CallError> {
+    let established =
+        condition(definition, "Established").is_some_and(|found| text(found, "/status") == "True");
+    if !established {
+        return Ok(false);
+    }
+    let types = ApiType::of_definition(definition);
+    // Without a limit the answer comes from the server's cache of the type, which is what a write needs as well.
+    let nothing = selector(&[(STACK.to_owned(), "none".to_owned())]);
+    for of in &types {
+        match cluster.find(&format!("{}{nothing}", of.collection(None))).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(false),
+            // The cache is not filled yet.
+            Err(CallError::Refused(refusal)) if refusal.code == 429 => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    cluster.discovery.learn(types);
+    Ok(true)
+}
+
+/// Whether the claim's class makes a volume only once a pod wants it.
+async fn first_consumer(cluster: &Cluster, claim: &Value) -> Result<bool, CallError> {
+    let name = text(claim, "/spec/storageClassName");
+    if name.is_empty() {
+        return Ok(false);
+    }
+    let path = format!("/apis/storage.k8s.io/v1/storageclasses/{}", encoded(name));
+    let class = cluster.find(&path).await?;
+    Ok(class.is_some_and(|class| text(&class, "/volumeBindingMode") == "WaitForFirstConsumer"))
+}
+
+/// The containers of a pod with their state, those that run first first.
+fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
+    ["/status/initContainerStatuses", "/status/containerStatuses"]
+        .into_iter()
+        .filter_map(|pointer| pod.pointer(pointer).and_then(Value::as_array))
+        .flatten()
+}
+
+/// Why a pod can never start as it is; `None` if it may.
+pub(super) fn doom(pod: &Value, around: &Around) -> Option<String> {
+    let since = |moment: &str| {
+        let moment: Timestamp = moment.parse().ok()?;
+        Some(around.now.as_second() - moment.as_second())
+    };
+    let age = since(text(pod, "/status/startTime")).unwrap_or(0);
+    if let Some(scheduled) = condition(pod, "PodScheduled")
+        && text(scheduled, "/reason") == "Unschedulable"
+        && since(text(scheduled, "/lastTransitionTime"))
+            .is_some_and(|age| age > i64::try_from(around.unschedulable.as_secs()).unwrap_or(i64::MAX))
+    {
+        return Some(format!("no node takes it: {}", text(scheduled, "/message")));
+    }
+    statuses(pod).find_map(|status| container_doom(status, age))
+}
+
+fn container_doom(status: &Value, pod_age: i64) -> Option<String> {
+    let name = text(status, "/name");
+    let message = text(status, "/state/waiting/message");
+    let reason = text(status, "/state/waiting/reason");
+    let says = |words: &[&str]| {
+        let message = message.to_lowercase();
+        words.iter().any(|words| message.contains(words))
+    };
+    let doomed = match reason {
+        "CrashLoopBackOff" => {
+            let restarts = number(status, "/restartCount").unwrap_or(0);
+            if restarts < RESTARTS {
+                return None;
+            }
+            return Some(format!(
+                "container {name} keeps failing: {}, {restarts} restarts",
+                ended(status, "/lastState/terminated").unwrap_or_else(|| message.to_owned())
+            ));
+        }
+        "InvalidImageName" | "ErrImageNeverPull" => true,
+        "ErrImagePull" | "ImagePullBackOff" => {
+            if says(&[
+                "no such host",
+                "connection refused",
+                "network is unreachable",
+                "no route to host",
+            ]) {
+                pod_age > OUT_OF_REACH_FOR
+            } else {
+                says(&[
+                    "not found",
+                    "manifest unknown",
+                    "does not exist",
+                    "access denied",
+                    "unauthorized",
+                ])
+            }
+        }
+        // The kubelet's cache may be behind the API server.
+        "CreateContainerConfigError" => {
+            !(says(&["failed to sync"]) && says(&["cache"])) && pod_age > MISSING_FOR
+        }
+        "CreateContainerError" | "RunContainerError" => pod_age > OUT_OF_REACH_FOR,
+        _ => false,
+    };
+    doomed.then(|| format!("container {name} cannot start: {reason}: {message}"))
+}
+
+/// `Error, exit code 1`.
+fn ended(status: &Value, pointer: &str) -> Option<String> {
+    let terminated = status.pointer(pointer)?;
+    let reason = match text(terminated, "/reason") {
+        "" => "ended",
+        reason => reason,
+    };
+    Some(format!(
+        "{reason}, exit code {}",
+        number(terminated, "/exitCode").unwrap_or(0)
+    ))
+}
+
+/// What a pod that does not run waits for, in the words of whoever holds it up.
+pub(super) fn trouble(pod: &Value) -> Option<String> {
+    if condition(pod, "Ready").is_some_and(|ready| text(ready, "/status") == "True") {
+        return None;
+    }
+    if let Some(scheduled) = condition(pod, "PodScheduled")
+        && text(scheduled, "/status") == "False"
+    {
+        return Some(super::readiness::words(scheduled));
+    }
+    statuses(pod).find_map(|status| {
+        let (reason, message) = (
+            text(status, "/state/waiting/reason"),
+            text(status, "/state/waiting/message"),
+        );
+        match (reason, message) {
+            ("", _) if text(status, "/state/terminated/reason") == "Completed" => None,
+            ("", _) => ended(status, "/state/terminated")
+                .map(|ended| format!("container {}: {ended}", text(status, "/name"))),
+            ("ContainerCreating" | "PodInitializing", "") => Some(reason.to_owned()),
+            (reason, "") => Some(reason.to_owned()),
+            (reason, message) => Some(format!("{reason}: {message}")),
+        }
+    })
+}
+
+/// The containers of a pod that do not do what they should, and whether their logs are of a run that ended.
+pub(super) fn failing(pod: &Value) -> Vec<(String, bool)> {
+    statuses(pod)
+        .filter_map(|status| {
+            let name = text(status, "/name").to_owned();
+            let bad = |pointer: &str| {
+                status
+                    .pointer(pointer)
+                    .is_some_and(|ended| number(ended, "/exitCode") != Some(0))
+            };
+            if bad("/state/terminated") {
+                Some((name, false))
+            } else {
+                bad("/lastState/terminated").then_some((name, true))
+            }
+        })
+        .collect()
+}

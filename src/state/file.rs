@@ -1,0 +1,501 @@
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use futures::future::{BoxFuture, ready};
+
+#[cfg(feature = "faults")]
+use super::fault;
+use super::{Holder, Loaded, Record, Snapshot, StateError, Store, read_journal, write_line};
+
+const SNAPSHOT: &str = "state.json";
+const JOURNAL: &str = "journal.ndjson";
+const LOCK: &str = "lock";
+const BACKUPS: &str = "backups";
+const KEEP: usize = 10;
+
+/// The state of one stack in a folder of its own.
+#[derive(Debug)]
+pub struct FileStore {
+    folder: PathBuf,
+    stack: String,
+    journal: Option<File>,
+    lock: Option<File>,
+    #[cfg(feature = "faults")]
+    written: u64,
+}
+
+impl FileStore {
+    /// The store of `stack` in `folder` (`.stackup/<name>/`). Touches nothing.
+    pub fn new(folder: PathBuf, stack: &str) -> Self {
+        Self {
+            folder,
+            stack: stack.to_owned(),
+            journal: None,
+            lock: None,
+            #[cfg(feature = "faults")]
+            written: 0,
+        }
+    }
+
+    /// The folder that holds everything of the stack.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes the folder, readable by its owner only and ignored by git.
+    pub fn prepare(&self) -> Result<(), StateError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+            .map_err(StateError::io("create", &self.folder))?;
+        if let Some(parent) = self.folder.parent() {
+            let ignore = parent.join(".gitignore");
+            if !ignore.exists() {
+                write_private(&ignore, b"*\n")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the lock for as long as this store lives, or says who has it. The system drops it when the process ends,
+    /// however it ends.
+    pub fn lock(&mut self, holder: &Holder) -> Result<(), StateError> {
+        let path = self.folder.join(LOCK);
+        let mut file = private()
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(StateError::io("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StateError::Locked(Box::new(read_holder(&mut file))));
+            }
+            Err(TryLockError::Error(source)) => {
+                return Err(StateError::Io {
+                    what: "lock",
+                    path,
+                    source,
+                });
+            }
+        }
+        let text = serde_json::to_vec(holder).map_err(|error| StateError::Io {
+            what: "write",
+            path: path.clone(),
+            source: error.into(),
+        })?;
+        file.set_len(0)
+            .and_then(|()| file.write_all(&text))
+            .map_err(StateError::io("write", &path))?;
+        self.lock = Some(file);
+        Ok(())
+    }
+
+    /// Who holds the lock now, if someone does.
+    pub fn holder(&self) -> Result<Option<Holder>, StateError> {
+        let path = self.folder.join(LOCK);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StateError::io("open", &path)(error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(read_holder(&mut file))),
+            Err(TryLockError::Error(source)) => Err(StateError::Io {
+                what: "lock",
+                path,
+                source,
+            }),
+        }
+    }
+
+    fn read(&self) -> Result<Option<Loaded>, StateError> {
+        let (path, journal) = (self.folder.join(SNAPSHOT), self.folder.join(JOURNAL));
+        let lines = read_if_there(&journal)?.unwrap_or_default();
+        let Some(bytes) = read_if_there(&path)? else {
+            return match self.newest_backup() {
+                None if lines.is_empty() => Ok(None),
+                backup => Err(StateError::Damaged {
+                    path,
+                    offset: 0,
+                    what: "it is missing, and a journal or backups of it are there".into(),
+                    backup,
+                }),
+            };
+        };
+        let mut snapshot = Snapshot::read(&bytes, &path).map_err(|error| self.with_backup(error))?;
+        if snapshot.stack != self.stack {
+            return Err(StateError::OtherStack {
+                path,
+                found: snapshot.stack,
+                wanted: self.stack.clone(),
+            });
+        }
+        let (records, torn) = read_journal(&lines, &journal).map_err(|error| self.with_backup(error))?;
+        let mut notes = Vec::new();
+        if let Some(offset) = torn {
+            notes.push(format!("the last line of {} was cut off at byte {offset} when its writer ended; what it would have announced was not begun", journal.display()));
+        }
+        let unfinished = self.replay(&mut snapshot, &records, &journal)?;
+        Ok(Some(Loaded {
+            snapshot,
+            unfinished,
+            notes,
+        }))
+    }
+
+    /// Folds an unfinished run into the snapshot; whether there was one.
+    fn replay(
+        &self,
+        snapshot: &mut Snapshot,
+        records: &[Record],
+        journal: &Path,
+    ) -> Result<bool, StateError> {
+        let damaged = |what: String| {
+            self.with_backup(StateError::Damaged {
+                path: journal.to_owned(),
+                offset: 0,
+                what,
+                backup: None,
+            })
+        };
+        let Some(first) = records.first() else {
+            return Ok(false);
+        };
+        let Record::Open {
+            uid, lineage, serial, ..
+        } = first
+        else {
+            return Err(damaged("it does not begin with the run that wrote it".into()));
+        };
+        if *uid != snapshot.uid || *lineage != snapshot.lineage || *serial > snapshot.serial {
+            return Err(damaged(format!(
+                "it was written on top of serial {serial} of another or a later state"
+            )));
+        }
+        if *serial < snapshot.serial {
+            // The run ended: its snapshot is in place, only the journal was not emptied any more.
+            return Ok(false);
+        }
+        for record in records {
+            snapshot
+                .fold(record)
+                .map_err(|address| damaged(format!("it tells of {address} what cannot have happened")))?;
+        }
+        Ok(true)
+    }
+
+    fn with_backup(&self, error: StateError) -> StateError {
+        match error {
+            StateError::Damaged {
+                path, offset, what, ..
+            } => StateError::Damaged {
+                path,
+                offset,
+                what,
+                backup: self.newest_backup(),
+            },
+            other @ (StateError::Newer { .. }
+            | StateError::UnknownFeature { .. }
+            | StateError::OtherStack { .. }
+            | StateError::Locked(_)
+            | StateError::Io { .. }) => other,
+        }
+    }
+
+    /// The backups, oldest first.
+    fn backups(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.folder.join(BACKUPS)) else {
+            return Vec::new();
+        };
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort();
+        paths
+    }
+
+    fn newest_backup(&self) -> Option<PathBuf> {
+        let readable =
+            |path: &PathBuf| fs::read(path).is_ok_and(|bytes| Snapshot::read(&bytes, path).is_ok());
+        self.backups().into_iter().rev().find(readable)
+    }
+
+    fn write_records(&mut self, records: &[Record]) -> Result<(), StateError> {
+        #[cfg(feature = "faults")]
+        let records = records
+            .get(..fault::allowed(self.written, records.len()))
+            .unwrap_or(records);
+        let path = self.folder.join(JOURNAL);
+        let mut bytes = Vec::new();
+        for record in records {
+            write_line(record, &mut bytes).map_err(|error| StateError::Io {
+                what: "write",
+                path: path.clone(),
+                source: error.into(),
+            })?;
+        }
+        let file = match &mut self.journal {
+            Some(file) => file,
+            None => {
+                let file = private()
+                    .append(true)
+                    .open(&path)
+                    .map_err(StateError::io("open", &path))?;
+                sync_folder(&self.folder)?;
+                self.journal.insert(file)
+            }
+        };
+        file.write_all(&bytes)
+            .and_then(|()| file.sync_data())
+            .map_err(StateError::io("write", &path))?;
+        #[cfg(feature = "faults")]
+        for _ in records {
+            self.written += 1;
+            fault::reach(fault::Point::Record(self.written));
+        }
+        Ok(())
+    }
+
+    fn write_snapshot(&mut self, snapshot: &mut Snapshot) -> Result<(), StateError> {
+        let path = self.folder.join(SNAPSHOT);
+        let mut next = snapshot.clone();
+        next.serial += 1;
+        let bytes = next.write().map_err(|error| StateError::Io {
+            what: "write",
+            path: path.clone(),
+            source: error.into(),
+        })?;
+        self.back_up(&path)?;
+        let new = self.folder.join("state.json.new");
+        write_private(&new, &bytes)?;
+        #[cfg(feature = "faults")]
+        fault::reach(fault::Point::SnapshotWritten);
+        fs::rename(&new, &path).map_err(StateError::io("replace", &path))?;
+        sync_folder(&self.folder)?;
+        #[cfg(feature = "faults")]
+        fault::reach(fault::Point::SnapshotRenamed);
+        *snapshot = next;
+        let journal = self.folder.join(JOURNAL);
+        self.journal = None;
+        private()
+            .write(true)
+            .truncate(true)
+            .open(&journal)
+            .map_err(StateError::io("empty", &journal))?;
+        Ok(())
+    }
+
+    /// Keeps the present snapshot under its serial, and the last ten of them.
+    fn back_up(&self, path: &Path) -> Result<(), StateError> {
+        let Some(bytes) = read_if_there(path)? else {
+            return Ok(());
+        };
+        let Ok(old) = Snapshot::read(&bytes, path) else {
+            return Ok(());
+        };
+        let folder = self.folder.join(BACKUPS);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(StateError::io("create", &folder))?;
+        let to = folder.join(format!("state-{:08}.json", old.serial));
+        if !to.exists() {
+            fs::hard_link(path, &to).map_err(StateError::io("keep", &to))?;
+        }
+        let backups = self.backups();
+        for old in backups.iter().take(backups.len().saturating_sub(KEEP)) {
+            fs::remove_file(old).map_err(StateError::io("remove", old))?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self) -> Result<(), StateError> {
+        self.journal = None;
+        for name in [JOURNAL, SNAPSHOT, "state.json.new"] {
+            let path = self.folder.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StateError::io("remove", path)(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        let backups = self.folder.join(BACKUPS);
+        match fs::remove_dir_all(&backups) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StateError::io("remove", backups)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Store for FileStore {
+    fn load(&mut self) -> BoxFuture<'_, Result<Option<Loaded>, StateError>> {
+        Box::pin(ready(self.read()))
+    }
+
+    fn append<'a>(&'a mut self, records: &'a [Record]) -> BoxFuture<'a, Result<(), StateError>> {
+        Box::pin(ready(self.write_records(records)))
+    }
+
+    fn save<'a>(&'a mut self, snapshot: &'a mut Snapshot) -> BoxFuture<'a, Result<(), StateError>> {
+        Box::pin(ready(self.write_snapshot(snapshot)))
+    }
+
+    fn clear(&mut self) -> BoxFuture<'_, Result<(), StateError>> {
+        Box::pin(ready(self.remove()))
+    }
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).mode(0o600);
+    options
+}
+
+/// Writes a whole file, readable by its owner only, and waits until it is on disk.
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    let write = || -> io::Result<()> {
+        let mut file = private().write(true).truncate(true).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(StateError::io("write", path))
+}
+
+fn sync_folder(path: &Path) -> Result<(), StateError> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(StateError::io("write", path))
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StateError::io("read", path)(error)),
+    }
+}
+
+/// What the lock file says; a holder that has not written it yet is told as unknown.
+fn read_holder(file: &mut File) -> Holder {
+    let mut text = String::new();
+    let read = file
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| file.read_to_string(&mut text));
+    read.ok()
+        .and_then(|_| serde_json::from_str(&text).ok())
+        .unwrap_or_else(|| Holder {
+            pid: 0,
+            host: "this machine".into(),
+            verb: "?".into(),
+            since: "just now".into(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(folder: &Path) -> FileStore {
+        let store = FileStore::new(folder.join(".stackup/demo"), "demo");
+        store.prepare().unwrap();
+        store
+    }
+
+    fn holder() -> Holder {
+        Holder {
+            pid: 7,
+            host: "here".into(),
+            verb: "apply".into(),
+            since: "now".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn no_state_is_told_apart_from_a_lost_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(folder.path());
+        assert!(store.load().await.unwrap().is_none());
+        let mut snapshot = Snapshot::new("demo", "u".into(), "l".into());
+        store.save(&mut snapshot).await.unwrap();
+        store.save(&mut snapshot).await.unwrap();
+        fs::remove_file(store.folder().join(SNAPSHOT)).unwrap();
+        let error = store.load().await.unwrap_err();
+        assert!(
+            matches!(&error, StateError::Damaged { backup: Some(path), .. } if path.ends_with("state-00000001.json")),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_damaged_state_names_the_backup_to_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(folder.path());
+        let mut snapshot = Snapshot::new("demo", "u".into(), "l".into());
+        for _ in 0..14 {
+            store.save(&mut snapshot).await.unwrap();
+        }
+        assert_eq!(store.backups().len(), KEEP);
+        fs::write(store.folder().join(SNAPSHOT), b"").unwrap();
+        let error = store.load().await.unwrap_err();
+        assert!(
+            matches!(&error, StateError::Damaged { backup: Some(path), .. } if path.ends_with("state-00000013.json")),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_state_of_another_stack_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(folder.path());
+        store
+            .save(&mut Snapshot::new("shop", "u".into(), "l".into()))
+            .await
+            .unwrap();
+        assert!(matches!(
+            store.load().await.unwrap_err(),
+            StateError::OtherStack { .. }
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_second_holder_is_told_who_has_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut first, mut second) = (store(folder.path()), store(folder.path()));
+        first.lock(&holder()).unwrap();
+        let error = second.lock(&holder()).unwrap_err();
+        assert!(
+            matches!(&error, StateError::Locked(who) if **who == holder()),
+            "{error}"
+        );
+        assert_eq!(second.holder().unwrap(), Some(holder()));
+        drop(first);
+        second.lock(&holder()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_journal_whose_snapshot_is_in_place_is_not_replayed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(folder.path());
+        let mut snapshot = Snapshot::new("demo", "u".into(), "l".into());
+        store.save(&mut snapshot).await.unwrap();
+        store
+            .append(&[Record::open(&snapshot, crate::model::Verb::Apply)])
+            .await
+            .unwrap();
+        let journal = fs::read(store.folder().join(JOURNAL)).unwrap();
+        assert!(store.load().await.unwrap().unwrap().unfinished);
+        store.save(&mut snapshot).await.unwrap();
+        fs::write(store.folder().join(JOURNAL), journal).unwrap();
+        assert!(!store.load().await.unwrap().unwrap().unfinished);
+    }
+}
