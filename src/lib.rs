@@ -1,5 +1,6 @@
 //! The architecture of `stackup` (this page is completed with the rooms).
 
+pub mod checks;
 pub mod engine;
 pub mod graph;
 #[cfg(feature = "kubernetes")]
