@@ -1,6 +1,7 @@
 //! The architecture of `stackup` (this page is completed with the rooms).
 
 pub mod checks;
+pub mod cli;
 pub mod engine;
 pub mod graph;
 #[cfg(feature = "kubernetes")]

@@ -118,10 +118,8 @@ pub(super) async fn carry_out(
     });
     let loaded = session.loaded.clone();
     let executed = execute(&session.run, verb, plan, refreshed, &mut session.store, loaded).await;
-    // The teller ends when the last sender is gone: the run's is replaced by one that nobody hears.
-    session.run.events = crate::model::Events::ignored();
     drop(events);
-    session.clusters_quiet();
+    session.fall_silent();
     if let Some(telling) = telling {
         // The run is over; a teller that is stuck on a dead terminal must not hold the exit up.
         drop(tokio::time::timeout(std::time::Duration::from_secs(2), telling).await);
@@ -146,7 +144,7 @@ pub(super) fn ended(
             Exit::Failed,
             format!("could not {error}: nothing further was begun, and what was begun is in the state before it"),
         )
-        .cause_of(error);
+        .source_of(error);
         error.hints.push(format!("make room there, then run 'stackup {}' again: it goes on from here", name(verb)));
         return Err(error);
     }

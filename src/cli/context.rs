@@ -6,7 +6,7 @@ use std::{
     io::{IsTerminal as _, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -159,6 +159,8 @@ pub(super) struct Session {
     pub(super) clusters: access::Clusters,
     pub(super) canceller: Option<Canceller>,
     pub(super) events: Option<UnboundedReceiver<Event>>,
+    /// Where servers' warnings are told while someone listens.
+    warnings: Arc<Mutex<Option<Events>>>,
     /// Whether any state was found.
     pub(super) known: bool,
 }
@@ -186,15 +188,28 @@ impl Session {
         for note in &loaded.notes {
             events.send(EventKind::Warning { address: None, message: note.clone() });
         }
-        let warnings = events.clone();
-        let warn = Arc::new(move |message: String| warnings.send(EventKind::Warning { address: None, message }));
+        let warnings = Arc::new(Mutex::new(Some(events.clone())));
+        let heard = Arc::clone(&warnings);
+        let warn = Arc::new(move |message: String| {
+            if let Ok(Some(events)) = heard.lock().as_deref() {
+                events.send(EventKind::Warning { address: None, message });
+            }
+        });
         let clusters = access::clusters(&opened.folder, hash.key().clone(), warn);
         let local = Arc::new(Local::new(opened.folder.clone(), environment.programs()));
         let registry = Registry::new(local::kinds(&local).into_iter().chain(access::kinds(&clusters)));
         let stack = Stack { name: opened.model.name.clone(), uid: loaded.snapshot.uid.clone() };
         let (canceller, cancel): (Canceller, Cancel) = Canceller::new();
         let run = Run { stack: Arc::new(stack), registry, events, cancel, hash, adopt };
-        Ok(Self { opened, run, store, loaded, clusters, canceller: Some(canceller), events: Some(receiver), known })
+        Ok(Self { opened, run, store, loaded, clusters, canceller: Some(canceller), events: Some(receiver), warnings, known })
+    }
+
+    /// Nothing is told any more: the teller ends once every sender is gone.
+    pub(super) fn fall_silent(&mut self) {
+        self.run.events = Events::ignored();
+        if let Ok(mut warnings) = self.warnings.lock() {
+            *warnings = None;
+        }
     }
 
     /// What an earlier run began and did not end.

@@ -44,6 +44,14 @@ impl CliError {
         self
     }
 
+    /// Adds what an error names as its source, when its own words are in the message.
+    pub(crate) fn source_of(self, error: &dyn Error) -> Self {
+        match error.source() {
+            Some(source) => self.cause(source),
+            None => self,
+        }
+    }
+
     /// Mistakes in what a person wrote.
     pub(crate) fn mistakes(mistakes: &[Mistake]) -> Self {
         let count = mistakes.len();

@@ -22,6 +22,7 @@ use tower::{limit::ConcurrencyLimitLayer, timeout::TimeoutLayer};
 use super::{
     discovery::Discovery,
     error::{CallError, Refusal},
+    follow::Applied,
     marks::Marks,
     watches::Watches,
 };
@@ -34,7 +35,7 @@ use crate::{
 const IN_FLIGHT: usize = 16;
 /// Longer than an API server's own limit of 60 s and than a webhook's longest of 30 s.
 const HEADERS_WITHIN: Duration = Duration::from_secs(65);
-const BODY_WITHIN: Duration = Duration::from_secs(60);
+const BODY_WITHIN: Duration = Duration::from_mins(1);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Receives each distinct warning that an API server sends, once.
@@ -47,7 +48,7 @@ pub struct Clusters {
     warnings: Arc<Warnings>,
     known: tokio::sync::Mutex<HashMap<Access, Arc<Cluster>>>,
     /// What the applies of this run returned, for a watch that tells outputs later.
-    pub(super) applied: Mutex<HashMap<Address, Value>>,
+    pub(super) applied: Mutex<HashMap<Address, Applied>>,
 }
 
 struct Warnings {
@@ -100,7 +101,7 @@ impl Clusters {
     pub fn new(data_folder: PathBuf, key: Secret<Vec<u8>>, warn: Warn) -> Arc<Self> {
         Arc::new(Self {
             data_folder,
-            marks: Marks::new(key),
+            marks: Marks::new(&key),
             warnings: Arc::new(Warnings {
                 told: Mutex::default(),
                 warn,
@@ -381,9 +382,16 @@ pub(super) fn encoded(text: &str) -> String {
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => {
-                all.push(char::from(byte))
+                all.push(char::from(byte));
             }
-            _ => all.push_str(&format!("%{byte:02X}")),
+            _ => {
+                let digit = |digit: u8| char::from_digit(digit.into(), 16).unwrap_or_default();
+                all.extend([
+                    '%',
+                    digit(byte >> 4).to_ascii_uppercase(),
+                    digit(byte & 15).to_ascii_uppercase(),
+                ]);
+            }
         }
     }
     all

@@ -45,16 +45,23 @@ pub(super) fn diff(live: &Value, wanted: &Value, marks: &Marks) -> Vec<FieldChan
         secret: is_secret(wanted),
         changes: Vec::new(),
     };
-    let clean = |object: &Value| {
-        let mut map = object.as_object().cloned().unwrap_or_default();
-        map.remove("status");
-        if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
-            FILLED_IN.iter().for_each(|field| drop(metadata.remove(*field)));
-        }
-        map
-    };
-    diff.maps("", &clean(live), &clean(wanted), &Owners::of(live));
+    diff.maps(
+        "",
+        &without_status(live),
+        &without_status(wanted),
+        &Owners::of(live),
+    );
     diff.changes
+}
+
+/// An object without what the server and its controller fill in.
+pub(super) fn without_status(object: &Value) -> Map<String, Value> {
+    let mut map = object.as_object().cloned().unwrap_or_default();
+    map.remove("status");
+    if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
+        metadata.retain(|field, _| !FILLED_IN.contains(&field.as_str()));
+    }
+    map
 }
 
 /// Whether the values of this object must not be shown.
@@ -290,7 +297,7 @@ mod tests {
     use crate::model::Secret;
 
     fn marks() -> Marks {
-        Marks::new(Secret::new(vec![7]))
+        Marks::new(&Secret::new(vec![7]))
     }
 
     fn changed(live: &Value, wanted: &Value) -> Vec<(String, Shown, Shown)> {
@@ -358,7 +365,7 @@ mod tests {
     fn the_owner_of_a_drifted_field_is_named() {
         let live = json!({"spec": {"replicas": 3}, "metadata": {"managedFields": [
             {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]}});
-        let changes = diff(&live, &json!({"spec": {"replicas": 1}}), &marks());
+        let changes = diff(&live, &json!({"spec": {"replicas": 1}, "metadata": {}}), &marks());
         assert_eq!(changes[0].owner.as_deref(), Some("kubectl-edit"));
     }
 

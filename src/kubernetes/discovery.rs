@@ -69,7 +69,7 @@ impl ApiType {
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, &self.kind), &self.plural)
     }
 
-    /// The type that a CustomResourceDefinition makes, in each of its served versions.
+    /// The type that a `CustomResourceDefinition` makes, in each of its served versions.
     pub(super) fn of_definition(definition: &Value) -> Vec<Self> {
         let versions = definition.pointer("/spec/versions").and_then(Value::as_array);
         versions

@@ -145,7 +145,7 @@ pub(super) fn take_over(object: &Value) -> Option<Value> {
         "manager": MANAGER, "operation": "Apply", "apiVersion": text(object, "/apiVersion"),
         "fieldsType": "FieldsV1", "fieldsV1": fields,
     }));
-    let mut patch = vec![
+    let mut steps = vec![
         // Fails if anything was written since the object was read.
         json!({"op": "replace", "path": "/metadata/resourceVersion", "value": text(object, "/metadata/resourceVersion")}),
         json!({"op": "replace", "path": "/metadata/managedFields", "value": kept}),
@@ -156,9 +156,9 @@ pub(super) fn take_over(object: &Value) -> Option<Value> {
         .is_some()
     {
         let path = format!("/metadata/annotations/{}", LAST_APPLIED.replace('/', "~1"));
-        patch.push(json!({"op": "remove", "path": path}));
+        steps.push(json!({"op": "remove", "path": path}));
     }
-    Some(Value::Array(patch))
+    Some(Value::Array(steps))
 }
 
 /// Who wrote a part of an object: begins with the whole and narrows with the path.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use x509_parser::{extensions::GeneralName, pem::parse_x509_pem};
 
+use super::clock::now;
 use crate::resource::ResourceError;
 
 const DAY: i64 = 24 * 3600;
@@ -159,7 +160,7 @@ fn certificate(dns_names: &[String]) -> Result<Made, rcgen::Error> {
 
 /// Year, month and day that is so many days from now.
 fn date(days: i64) -> (i32, u8, u8) {
-    let seconds = jiff::Timestamp::now().as_second() + days * DAY;
+    let seconds = now().as_second() + days * DAY;
     let date = jiff::Timestamp::from_second(seconds)
         .unwrap_or(jiff::Timestamp::MAX)
         .to_zoned(jiff::tz::TimeZone::UTC)
@@ -184,7 +185,7 @@ fn serves(pem: &[u8], dns_names: &[String]) -> bool {
     let Ok(certificate) = pem.parse_x509() else {
         return false;
     };
-    let left = certificate.validity().not_after.timestamp() - jiff::Timestamp::now().as_second();
+    let left = certificate.validity().not_after.timestamp() - now().as_second();
     let named: Vec<&str> = certificate
         .subject_alternative_name()
         .ok()

@@ -133,8 +133,8 @@ impl<'a> Item<'a> {
     }
 
     /// The namespace to look in, where the type has namespaces.
-    pub(super) fn namespace(&self) -> Option<&str> {
-        Some(self.identity.namespace.as_deref().unwrap_or("default"))
+    pub(super) fn namespace(&self) -> &str {
+        self.identity.namespace.as_deref().unwrap_or("default")
     }
 
     pub(super) async fn path(&self, cluster: &Cluster) -> Result<String, CallError> {
@@ -143,7 +143,7 @@ impl<'a> Item<'a> {
             .discovery
             .need(cluster, &identity.api_version, &identity.kind)
             .await?;
-        Ok(of.object(self.namespace(), &identity.name))
+        Ok(of.object(Some(self.namespace()), &identity.name))
     }
 
     /// Our mark for this object.
@@ -294,7 +294,7 @@ pub(super) mod tests {
     use super::*;
     use crate::resource::{Remembered, Stack};
 
-    /// A target for a ConfigMap.
+    /// A target for a `ConfigMap`.
     pub(in crate::kubernetes) fn target(remembered: Option<&str>) -> Target {
         let identity = json!({"cluster": "kwok.cluster/demo", "apiVersion": "v1", "kind": "ConfigMap",
             "namespace": "shop", "name": "a"});

@@ -6,12 +6,15 @@
 
 mod apply;
 mod client;
+mod clock;
+mod compare;
 mod diagnose;
 mod diff;
 mod discovery;
 mod error;
 mod evidence;
 mod fields;
+mod follow;
 mod forward;
 mod generate;
 mod item;
@@ -21,9 +24,13 @@ mod object;
 mod observe;
 mod pods;
 mod readiness;
+mod refusal;
 mod removal;
 mod watches;
 
 pub use client::{Cluster, Clusters, Warn};
 pub use forward::PodAnswer;
 pub use object::kinds;
+
+#[cfg(test)]
+mod live_tests;

@@ -6,9 +6,9 @@ use serde_json::Value;
 use super::{
     apply,
     client::Clusters,
-    diagnose,
+    diagnose, follow,
     item::{Identity, Item},
-    observe, removal, watches,
+    observe, removal,
 };
 use crate::{
     model::Address,
@@ -52,7 +52,7 @@ impl Kind for Object {
             records_inputs: false,
             at_once: 16,
             expected: None,
-            deadline: Duration::from_secs(600),
+            deadline: Duration::from_mins(10),
         }
     }
 
@@ -98,7 +98,7 @@ impl Kind for Object {
     }
 
     fn watch<'a>(&'a self, target: &'a Target) -> Option<BoxStream<'a, Result<Observed, ResourceError>>> {
-        Some(watches::observed(Arc::clone(&self.clusters), target.clone()))
+        Some(follow::observed(Arc::clone(&self.clusters), target.clone()))
     }
 
     fn diagnose<'a>(&'a self, target: &'a Target) -> Boxed<'a, Vec<String>> {

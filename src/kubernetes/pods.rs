@@ -5,8 +5,10 @@ use serde_json::Value;
 
 use super::{
     client::{Cluster, encoded, text},
+    clock::now,
     discovery::ApiType,
     error::CallError,
+    item::STACK,
     readiness::{Around, condition, number, readiness as judged},
 };
 use crate::resource::Readiness;
@@ -113,7 +115,7 @@ fn around(cluster: &Cluster) -> Around {
         } else {
             300
         }),
-        now: Timestamp::now(),
+        now: now(),
         ..Around::default()
     }
 }
@@ -158,7 +160,7 @@ async fn of_present_revision(
     Ok(pods.iter().filter(|pod| matches(pod, &wanted)).cloned().collect())
 }
 
-/// The hash that marks the pods of a Deployment's newest ReplicaSet.
+/// The hash that marks the pods of a Deployment's newest `ReplicaSet`.
 async fn template_hash(cluster: &Cluster, live: &Value) -> Result<Option<String>, CallError> {
     let Some(labels) = labels(live) else {
         return Ok(None);
@@ -193,13 +195,15 @@ async fn served(cluster: &Cluster, definition: &Value) -> Result<bool, CallError
         return Ok(false);
     }
     let types = ApiType::of_definition(definition);
+    // Without a limit the answer comes from the server's cache of the type, which is what a write needs as well.
+    let nothing = selector(&[(STACK.to_owned(), "none".to_owned())]);
     for of in &types {
-        if cluster
-            .find(&format!("{}?limit=1", of.collection(None)))
-            .await?
-            .is_none()
-        {
-            return Ok(false);
+        match cluster.find(&format!("{}{nothing}", of.collection(None))).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(false),
+            // The cache is not filled yet.
+            Err(CallError::Refused(refusal)) if refusal.code == 429 => return Ok(false),
+            Err(error) => return Err(error),
         }
     }
     cluster.discovery.learn(types);

@@ -12,7 +12,7 @@ use super::{
 use crate::resource::{Cause, ResourceError, Target};
 
 /// How long the operator's pods may take to end before its leftovers are left to the next call.
-const OPERATOR_ENDS_WITHIN: Duration = Duration::from_secs(60);
+const OPERATOR_ENDS_WITHIN: Duration = Duration::from_mins(1);
 const OPERATORS_LABEL: &str = "app.kubernetes.io/managed-by";
 
 /// Begins the removal of an object; harmless if it is gone.
@@ -28,7 +28,7 @@ pub(super) async fn delete(clusters: &Clusters, target: &Target) -> Result<(), R
         // With its type all its objects have gone.
         return Ok(());
     };
-    let path = of.object(item.namespace(), &identity.name);
+    let path = of.object(Some(item.namespace()), &identity.name);
     let live = cluster.find(&path).await?;
     if let Some(live) = &live {
         if let Some(whose) = not_ours(&item, live) {
@@ -111,7 +111,7 @@ async fn sweep(
 ) -> Result<(), ResourceError> {
     if let Some(labels) = operator.and_then(labels) {
         let pod = cluster.discovery.need(cluster, "v1", "Pod").await?;
-        let pods = cluster.watches.open(cluster, &pod, item.namespace(), "");
+        let pods = cluster.watches.open(cluster, &pod, Some(item.namespace()), "");
         if tokio::time::timeout(OPERATOR_ENDS_WITHIN, pods.none_left(&labels))
             .await
             .is_err()
@@ -125,12 +125,15 @@ async fn sweep(
     let others = cluster.list("/apis/apps/v1/deployments", "").await?;
     let mine = |other: &Value| {
         text(other, "/metadata/name") == item.identity.name
-            && Some(text(other, "/metadata/namespace")) == item.namespace()
+            && text(other, "/metadata/namespace") == item.namespace()
     };
-    if others
-        .iter()
-        .any(|other| !mine(other) && leftover(other).as_deref() == Some(service))
-    {
+    // One that is being deleted keeps nothing; it may wait for its pods as we do.
+    let keeps = |other: &Value| {
+        !mine(other)
+            && other.pointer("/metadata/deletionTimestamp").is_none()
+            && leftover(other).as_deref() == Some(service)
+    };
+    if others.iter().any(keeps) {
         // Another operator keeps it.
         return Ok(());
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::{Kubeconfig, Local, LocalError, files};
 use crate::{
     model::{Address, FieldChange, Shown},
-    resource::{Change, Stack, Target},
+    resource::{Cause, Change, ResourceError, Stack, Target},
 };
 
 /// The name of our own kubeconfig in the data folder.
@@ -36,6 +36,9 @@ pub(crate) struct Cluster {
     /// A hash of the user's own configuration that it was made with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) config: Option<String>,
+    /// Whether the program that an interrupted run started is still making it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) in_the_making: bool,
     /// Whether an interrupted run left it half made, so that it must be made again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) half_made: bool,
@@ -52,6 +55,13 @@ impl Cluster {
             change.force(
                 "created",
                 json!("half made by an interrupted run"),
+                json!("whole"),
+            );
+        }
+        if self.in_the_making {
+            change.differs(
+                "created",
+                json!("still being made by an interrupted run"),
                 json!("whole"),
             );
         }
@@ -107,12 +117,28 @@ pub(crate) fn kubeconfig_is(local: &Local, context: &str) -> bool {
     Kubeconfig::read(&local.kubeconfig()).is_ok_and(|file| file.contexts().contains(&context))
 }
 
-/// Removes the kubeconfig in the data folder, if it is this context's.
+/// Removes the kubeconfig in the data folder, if it is this context's, or nobody's since a program took its entry out.
 pub(crate) fn forget_kubeconfig(local: &Local, context: &str) -> Result<(), LocalError> {
-    if kubeconfig_is(local, context) {
-        files::remove(&local.kubeconfig())?;
+    let path = local.kubeconfig();
+    let others = Kubeconfig::read(&path)
+        .is_ok_and(|file| !file.contexts().is_empty() && !file.contexts().contains(&context));
+    if !others {
+        files::remove(&path)?;
     }
     files::remove(&local.path("kubeconfig.lock"))
+}
+
+/// Why an update cannot take up what an interrupted run began, if it cannot.
+pub(crate) fn not_yet_whole(in_the_making: bool, half_made: bool) -> Result<(), ResourceError> {
+    if in_the_making {
+        let message = "the program that an interrupted run started is still making the cluster";
+        return Err(ResourceError::new(Cause::Transient, message));
+    }
+    if half_made {
+        let message = "an interrupted run left the cluster half made: it must be made anew";
+        return Err(ResourceError::permanent(message).hint("run stackup apply again"));
+    }
+    Ok(())
 }
 
 /// How differences are noted down.

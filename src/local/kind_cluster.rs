@@ -4,11 +4,12 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{
-    Local, LocalError,
+    Call, Local, LocalError,
     cluster::{self, Cluster, Differences, KUBECONFIG, is_version},
     docker::{Container, containers, docker, inside, network_exists, network_used},
     files,
     kind_config::{KindConfig, MARK},
+    kind_health::{kubernetes, waiting, whole},
     process::Process,
     room::owner,
 };
@@ -19,9 +20,6 @@ use crate::{
 
 /// Where kubeadm puts the administrator's credentials on a control-plane node.
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
-
-/// What must run in `kube-system` before anything else can: names and addresses of services.
-const ESSENTIAL: [&str; 3] = ["coredns", "kube-proxy", "kindnet"];
 
 /// A cluster whose nodes are containers, made by the `kind` program.
 pub(crate) struct KindCluster;
@@ -100,11 +98,7 @@ impl Resource for KindCluster {
         if !network_exists(local.programs(), &network).await? {
             files::write_json(&our_network(local), &network)?;
         }
-        let call = local
-            .programs()
-            .call("kind")?
-            .owner(&owner(target))
-            .stdin(config.root.to_string());
+        let call = kind(local)?.owner(&owner(target)).stdin(config.root.to_string());
         let call = call.args([
             "create", "cluster", "--name", name, "--wait", "0s", "--config", "-",
         ]);
@@ -116,6 +110,7 @@ impl Resource for KindCluster {
     async fn update(local: &Local, target: &Target, _: &KindModel) -> Result<(), ResourceError> {
         let name = cluster::name(target)?;
         let programs = local.programs();
+        cluster::not_yet_whole(!at_work(target)?.is_empty(), false)?;
         let containers = containers(programs, name).await?;
         let stopped: Vec<&str> = containers
             .iter()
@@ -172,16 +167,12 @@ fn context(cluster: &str) -> String {
     format!("kind-{cluster}")
 }
 
-/// Whether a Node object says that it is Ready.
-pub(crate) fn node_ready(node: &Value) -> bool {
-    node.pointer("/status/conditions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .any(|condition| {
-            let is = |field: &str, value: &str| condition.get(field).and_then(Value::as_str) == Some(value);
-            is("type", "Ready") && is("status", "True")
-        })
+/// A call of kind that uses Docker, as all of this room does.
+pub(crate) fn kind(local: &Local) -> Result<Call, LocalError> {
+    Ok(local
+        .programs()
+        .call("kind")?
+        .without("KIND_EXPERIMENTAL_PROVIDER"))
 }
 
 async fn look(local: &Local, typed: &Typed<'_, KindModel>) -> Result<Option<Seen<Cluster>>, ResourceError> {
@@ -218,6 +209,7 @@ async fn look(local: &Local, typed: &Typed<'_, KindModel>) -> Result<Option<Seen
         profile: "kind".to_owned(),
         ephemeral: true,
         workers: u32::try_from(workers).ok().filter(|_| !at_work),
+        in_the_making: at_work,
         image: nodes.first().map(|node| node.image().to_owned()),
         config: marks().find_map(|mark| mark.split('/').nth(1)).map(str::to_owned),
         ..Cluster::default()
@@ -312,68 +304,6 @@ async fn readiness(
     })
 }
 
-/// Whether kind has come to its end: every node has joined, which is its last step, and there is storage, which is the
-/// one before.
-fn whole(objects: &[Value], nodes: &[&Container]) -> bool {
-    let joined = |name: &str| {
-        objects
-            .iter()
-            .any(|object| is(object, "Node") && object_name(object) == name)
-    };
-    nodes.iter().all(|node| joined(node.name())) && objects.iter().any(|object| is(object, "StorageClass"))
-}
-
-fn kubernetes(objects: &[Value]) -> Option<String> {
-    let node = objects.iter().find(|object| is(object, "Node"))?;
-    Some(
-        node.pointer("/status/nodeInfo/kubeletVersion")?
-            .as_str()?
-            .to_owned(),
-    )
-}
-
-/// What does not work yet.
-fn waiting(objects: &[Value]) -> Option<String> {
-    let mut waiting: Vec<String> = objects
-        .iter()
-        .filter(|object| is(object, "Node") && !node_ready(object))
-        .map(|node| format!("node {} is not Ready", object_name(node)))
-        .collect();
-    for name in ESSENTIAL {
-        let Some(object) = objects
-            .iter()
-            .find(|object| !is(object, "Node") && !is(object, "StorageClass") && object_name(object) == name)
-        else {
-            continue;
-        };
-        let count = |field: &str| object.pointer(field).and_then(Value::as_u64).unwrap_or(0);
-        let (have, want) = if is(object, "Deployment") {
-            (count("/status/availableReplicas"), count("/spec/replicas"))
-        } else {
-            // A DaemonSet that its controller has not seen yet wants none.
-            (
-                count("/status/numberReady"),
-                count("/status/desiredNumberScheduled").max(1),
-            )
-        };
-        if have < want {
-            waiting.push(format!("{name}: {have}/{want} ready"));
-        }
-    }
-    (!waiting.is_empty()).then(|| waiting.join(", "))
-}
-
-fn is(object: &Value, kind: &str) -> bool {
-    object.get("kind").and_then(Value::as_str) == Some(kind)
-}
-
-fn object_name(object: &Value) -> &str {
-    object
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-}
-
 /// The processes of kind that an earlier run of ours started for this cluster and that still run.
 fn at_work(target: &Target) -> Result<Vec<Process>, LocalError> {
     let mut processes = Process::marked(&owner(target))?;
@@ -435,13 +365,6 @@ mod tests {
         }
     }
 
-    fn node(name: &str, ready: &str) -> Value {
-        json!({
-            "kind": "Node", "metadata": {"name": name},
-            "status": {"conditions": [{"type": "Ready", "status": ready}], "nodeInfo": {"kubeletVersion": "v1.34.4"}},
-        })
-    }
-
     #[test]
     fn a_change_of_nodes_version_or_configuration_makes_the_cluster_anew() {
         let made = KindConfig::new(&model(2), "", &PathBuf::new()).unwrap();
@@ -470,36 +393,6 @@ mod tests {
             ..model(2)
         };
         assert_eq!(KindCluster::diff(&config, &outputs).forces, ["config"]);
-    }
-
-    #[test]
-    fn what_does_not_work_yet_is_named() {
-        let dns = |available: u32| {
-            json!({"kind": "Deployment", "metadata": {"name": "coredns"}, "spec": {"replicas": 2},
-                   "status": {"availableReplicas": available}})
-        };
-        let proxy =
-            json!({"kind": "DaemonSet", "metadata": {"name": "kube-proxy"}, "status": {"numberReady": 0}});
-        assert_eq!(waiting(&[node("a", "True"), dns(2)]), None);
-        assert_eq!(
-            waiting(&[node("a", "False"), dns(1), proxy]).unwrap(),
-            "node a is not Ready, coredns: 1/2 ready, kube-proxy: 0/1 ready"
-        );
-    }
-
-    #[test]
-    fn a_cluster_is_whole_once_every_node_has_joined_and_there_is_storage() {
-        let container = |name: &str| -> Container {
-            serde_json::from_value(json!({
-                "Id": name, "Name": name, "State": {"Running": true}, "Config": {"Image": "i", "Labels": {}},
-            }))
-            .unwrap()
-        };
-        let (a, b) = (container("a"), container("b"));
-        let storage = json!({"kind": "StorageClass", "metadata": {"name": "standard"}});
-        assert!(whole(&[node("a", "False"), storage.clone()], &[&a]));
-        assert!(!whole(&[node("a", "True"), storage], &[&a, &b]));
-        assert!(!whole(&[node("a", "True")], &[&a]));
     }
 
     #[tokio::test]

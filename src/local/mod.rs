@@ -6,6 +6,7 @@
 
 mod cluster;
 mod docker;
+mod doctor;
 mod error;
 mod existing_cluster;
 mod expand;
@@ -13,16 +14,19 @@ mod files;
 mod images;
 mod kind_cluster;
 mod kind_config;
+mod kind_health;
 mod kind_images;
 mod kubeconfig;
 mod kwok_cluster;
 mod kwok_companion;
+mod kwokctl;
 mod process;
 mod program;
 mod room;
 #[cfg(test)]
 mod test;
 
+pub use doctor::Need;
 pub use error::LocalError;
 pub use expand::{LocalPart, companions, expand};
 pub use kind_config::node_image;

@@ -27,6 +27,6 @@ pub use markdown::{plan_markdown, verify_markdown};
 pub use plan::{plan_json, plan_text};
 pub use report::{Ending, report_text};
 pub use status::{Body, Row, Section, Table, sections_text};
-pub use style::{Style, Symbol, Tone, about, plural, precise};
+pub use style::{Style, Symbol, Tone, about, coarse, plural, precise};
 pub use verify::{Verified, verify_json, verify_short, verify_table};
 pub use view::{View, show};

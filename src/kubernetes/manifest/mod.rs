@@ -23,5 +23,5 @@ mod scope;
 mod yaml;
 
 pub use component::{Certificate, CertificateKeys, Generate, Password};
-pub use expand::{CompanionSpec, Expanded, expand};
+pub use expand::{Expanded, expand};
 pub use images::images;
