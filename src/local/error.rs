@@ -121,11 +121,22 @@ impl LocalError {
 
 impl From<LocalError> for ResourceError {
     fn from(error: LocalError) -> Self {
-        let unreachable = matches!(error, LocalError::Docker(_));
-        let cause = if unreachable {
-            Cause::Unreachable
-        } else {
-            Cause::Permanent
+        let cause = match &error {
+            LocalError::Docker(_) => Cause::Unreachable,
+            // A process that is being ended wrote once more into what is being removed.
+            LocalError::File { source, .. } if source.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                Cause::Transient
+            }
+            LocalError::Missing(_)
+            | LocalError::Start { .. }
+            | LocalError::Failed { .. }
+            | LocalError::Answer { .. }
+            | LocalError::File { .. }
+            | LocalError::Kubeconfig { .. }
+            | LocalError::Context { .. }
+            | LocalError::Version { .. }
+            | LocalError::OtherVersion { .. }
+            | LocalError::Archive { .. } => Cause::Permanent,
         };
         Self {
             hint: error.hint(),

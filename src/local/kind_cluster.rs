@@ -4,11 +4,12 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{
-    Local, LocalError,
-    cluster::{self, Cluster, Differences, KUBECONFIG, is_version},
+    Call, Local, LocalError,
+    cluster::{self, Cluster, Differences, HALF_MADE, KUBECONFIG, is_version},
     docker::{Container, containers, docker, inside, network_exists, network_used},
     files,
     kind_config::{KindConfig, MARK},
+    kind_health::{kubernetes, waiting, whole},
     process::Process,
     room::owner,
 };
@@ -20,8 +21,8 @@ use crate::{
 /// Where kubeadm puts the administrator's credentials on a control-plane node.
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
 
-/// What must run in `kube-system` before anything else can: names and addresses of services.
-const ESSENTIAL: [&str; 3] = ["coredns", "kube-proxy", "kindnet"];
+/// Why a cluster is of no use whose control plane looks for itself at an address that it had before.
+const MOVED: &str = "its address changed when its containers were started again";
 
 /// A cluster whose nodes are containers, made by the `kind` program.
 pub(crate) struct KindCluster;
@@ -100,11 +101,7 @@ impl Resource for KindCluster {
         if !network_exists(local.programs(), &network).await? {
             files::write_json(&our_network(local), &network)?;
         }
-        let call = local
-            .programs()
-            .call("kind")?
-            .owner(&owner(target))
-            .stdin(config.root.to_string());
+        let call = kind(local)?.owner(&owner(target)).stdin(config.root.to_string());
         let call = call.args([
             "create", "cluster", "--name", name, "--wait", "0s", "--config", "-",
         ]);
@@ -116,6 +113,7 @@ impl Resource for KindCluster {
     async fn update(local: &Local, target: &Target, _: &KindModel) -> Result<(), ResourceError> {
         let name = cluster::name(target)?;
         let programs = local.programs();
+        cluster::not_yet_whole(!at_work(target)?.is_empty(), false)?;
         let containers = containers(programs, name).await?;
         let stopped: Vec<&str> = containers
             .iter()
@@ -172,16 +170,12 @@ fn context(cluster: &str) -> String {
     format!("kind-{cluster}")
 }
 
-/// Whether a Node object says that it is Ready.
-pub(crate) fn node_ready(node: &Value) -> bool {
-    node.pointer("/status/conditions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .any(|condition| {
-            let is = |field: &str, value: &str| condition.get(field).and_then(Value::as_str) == Some(value);
-            is("type", "Ready") && is("status", "True")
-        })
+/// A call of kind that uses Docker, as all of this room does.
+pub(crate) fn kind(local: &Local) -> Result<Call, LocalError> {
+    Ok(local
+        .programs()
+        .call("kind")?
+        .without("KIND_EXPERIMENTAL_PROVIDER"))
 }
 
 async fn look(local: &Local, typed: &Typed<'_, KindModel>) -> Result<Option<Seen<Cluster>>, ResourceError> {
@@ -218,6 +212,7 @@ async fn look(local: &Local, typed: &Typed<'_, KindModel>) -> Result<Option<Seen
         profile: "kind".to_owned(),
         ephemeral: true,
         workers: u32::try_from(workers).ok().filter(|_| !at_work),
+        in_the_making: at_work,
         image: nodes.first().map(|node| node.image().to_owned()),
         config: marks().find_map(|mark| mark.split('/').nth(1)).map(str::to_owned),
         ..Cluster::default()
@@ -247,10 +242,8 @@ async fn readiness(
     nodes: &[&Container],
     outputs: &mut Cluster,
 ) -> Result<Readiness, LocalError> {
-    let half_made = Readiness::Failed("an interrupted run left it half made".to_owned());
     let Some(control_plane) = nodes.iter().find(|node| node.is("control-plane")) else {
-        outputs.half_made = true;
-        return Ok(half_made);
+        return Ok(outputs.break_for(HALF_MADE));
     };
     outputs.stopped = nodes
         .iter()
@@ -264,14 +257,15 @@ async fn readiness(
         )));
     }
     let programs = local.programs();
-    if !inside(programs, control_plane, &["test", "-e", ADMIN])?
-        .answer()
-        .await?
-        .status
-        .success()
-    {
-        outputs.half_made = true;
-        return Ok(half_made);
+    // The answer is a word, and not a status: docker too fails with 1.
+    let asked = [
+        "sh",
+        "-c",
+        "test -e /etc/kubernetes/admin.conf && echo there; true",
+    ];
+    let there = docker(programs, inside(programs, control_plane, &asked)?).await?;
+    if there.text().is_empty() {
+        return Ok(outputs.break_for(HALF_MADE));
     }
     let get = [
         "kubectl",
@@ -285,6 +279,9 @@ async fn readiness(
     ];
     let answer = inside(programs, control_plane, &get)?.answer().await?;
     if !answer.status.success() {
+        if !keeps_its_address(local, control_plane).await? {
+            return Ok(outputs.break_for(MOVED));
+        }
         let why = answer.stderr.lines().last().unwrap_or("no answer").trim();
         return Ok(Readiness::NotYet(format!("the API server: {why}")));
     }
@@ -300,8 +297,7 @@ async fn readiness(
         .as_ref()
         .is_some_and(|known| known.outputs.get("server").is_some_and(Value::is_string));
     if !once_whole && !whole(objects, nodes) {
-        outputs.half_made = true;
-        return Ok(half_made);
+        return Ok(outputs.break_for(HALF_MADE));
     }
     if wanted.is_some_and(KindConfig::without_network) {
         return Ok(Readiness::Ready);
@@ -312,66 +308,22 @@ async fn readiness(
     })
 }
 
-/// Whether kind has come to its end: every node has joined, which is its last step, and there is storage, which is the
-/// one before.
-fn whole(objects: &[Value], nodes: &[&Container]) -> bool {
-    let joined = |name: &str| {
-        objects
-            .iter()
-            .any(|object| is(object, "Node") && object_name(object) == name)
-    };
-    nodes.iter().all(|node| joined(node.name())) && objects.iter().any(|object| is(object, "StorageClass"))
-}
-
-fn kubernetes(objects: &[Value]) -> Option<String> {
-    let node = objects.iter().find(|object| is(object, "Node"))?;
-    Some(
-        node.pointer("/status/nodeInfo/kubeletVersion")?
-            .as_str()?
-            .to_owned(),
-    )
-}
-
-/// What does not work yet.
-fn waiting(objects: &[Value]) -> Option<String> {
-    let mut waiting: Vec<String> = objects
-        .iter()
-        .filter(|object| is(object, "Node") && !node_ready(object))
-        .map(|node| format!("node {} is not Ready", object_name(node)))
-        .collect();
-    for name in ESSENTIAL {
-        let Some(object) = objects
-            .iter()
-            .find(|object| !is(object, "Node") && !is(object, "StorageClass") && object_name(object) == name)
-        else {
-            continue;
-        };
-        let count = |field: &str| object.pointer(field).and_then(Value::as_u64).unwrap_or(0);
-        let (have, want) = if is(object, "Deployment") {
-            (count("/status/availableReplicas"), count("/spec/replicas"))
-        } else {
-            // A DaemonSet that its controller has not seen yet wants none.
-            (
-                count("/status/numberReady"),
-                count("/status/desiredNumberScheduled").max(1),
-            )
-        };
-        if have < want {
-            waiting.push(format!("{name}: {have}/{want} ready"));
-        }
-    }
-    (!waiting.is_empty()).then(|| waiting.join(", "))
-}
-
-fn is(object: &Value, kind: &str) -> bool {
-    object.get("kind").and_then(Value::as_str) == Some(kind)
-}
-
-fn object_name(object: &Value) -> &str {
-    object
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+/// Whether the API server is still told to listen where its container is. Docker gives addresses anew when containers
+/// are started again; most node images follow, and where one does not, the cluster never comes back.
+async fn keeps_its_address(local: &Local, control_plane: &Container) -> Result<bool, LocalError> {
+    let asked = [
+        "sh",
+        "-c",
+        "cat /etc/kubernetes/manifests/kube-apiserver.yaml; true",
+    ];
+    let programs = local.programs();
+    let manifest = docker(programs, inside(programs, control_plane, &asked)?)
+        .await?
+        .text();
+    Ok(manifest.is_empty()
+        || control_plane
+            .addresses()
+            .any(|address| manifest.contains(address)))
 }
 
 /// The processes of kind that an earlier run of ours started for this cluster and that still run.
@@ -418,7 +370,9 @@ async fn remove_network(local: &Local) -> Result<(), LocalError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{panic::AssertUnwindSafe, sync::Arc};
+
+    use futures::FutureExt;
 
     use super::{
         super::{room::kinds, test},
@@ -433,13 +387,6 @@ mod tests {
             load_images: Vec::new(),
             config: None,
         }
-    }
-
-    fn node(name: &str, ready: &str) -> Value {
-        json!({
-            "kind": "Node", "metadata": {"name": name},
-            "status": {"conditions": [{"type": "Ready", "status": ready}], "nodeInfo": {"kubeletVersion": "v1.34.4"}},
-        })
     }
 
     #[test]
@@ -472,36 +419,6 @@ mod tests {
         assert_eq!(KindCluster::diff(&config, &outputs).forces, ["config"]);
     }
 
-    #[test]
-    fn what_does_not_work_yet_is_named() {
-        let dns = |available: u32| {
-            json!({"kind": "Deployment", "metadata": {"name": "coredns"}, "spec": {"replicas": 2},
-                   "status": {"availableReplicas": available}})
-        };
-        let proxy =
-            json!({"kind": "DaemonSet", "metadata": {"name": "kube-proxy"}, "status": {"numberReady": 0}});
-        assert_eq!(waiting(&[node("a", "True"), dns(2)]), None);
-        assert_eq!(
-            waiting(&[node("a", "False"), dns(1), proxy]).unwrap(),
-            "node a is not Ready, coredns: 1/2 ready, kube-proxy: 0/1 ready"
-        );
-    }
-
-    #[test]
-    fn a_cluster_is_whole_once_every_node_has_joined_and_there_is_storage() {
-        let container = |name: &str| -> Container {
-            serde_json::from_value(json!({
-                "Id": name, "Name": name, "State": {"Running": true}, "Config": {"Image": "i", "Labels": {}},
-            }))
-            .unwrap()
-        };
-        let (a, b) = (container("a"), container("b"));
-        let storage = json!({"kind": "StorageClass", "metadata": {"name": "standard"}});
-        assert!(whole(&[node("a", "False"), storage.clone()], &[&a]));
-        assert!(!whole(&[node("a", "True"), storage], &[&a, &b]));
-        assert!(!whole(&[node("a", "True")], &[&a]));
-    }
-
     #[tokio::test]
     async fn a_real_cluster_is_made_found_foreign_to_others_restarted_and_leaves_nothing() {
         let Some(image) = std::env::var("STACKUP_LAB_NODE_IMAGE")
@@ -513,13 +430,31 @@ mod tests {
         };
         let folder = tempfile::tempdir().unwrap();
         let local = Arc::new(test::local(folder.path()));
-        let kinds = kinds(&local);
+        let name = format!("test-{}", std::process::id());
+        let outcome = AssertUnwindSafe(life(&local, &name, &image)).catch_unwind().await;
+        if let Err(broken) = outcome {
+            // Whatever broke, no containers stay.
+            let delete = kind(&local)
+                .unwrap()
+                .args(["delete", "cluster", "--name", &cluster_name(&name)]);
+            delete
+                .arg("--kubeconfig")
+                .arg(local.kubeconfig())
+                .run()
+                .await
+                .unwrap();
+            std::panic::resume_unwind(broken);
+        }
+    }
+
+    async fn life(local: &Arc<Local>, name: &str, image: &str) {
+        let folder = local.path("");
+        let kinds = kinds(local);
         let find = |name: &str| Arc::clone(kinds.iter().find(|kind| kind.name() == name).unwrap());
         let (kind, images) = (find("kind.cluster"), find("kind.images"));
         let inputs =
             json!({"workers": 1, "kubernetes": null, "image": image, "loadImages": [], "config": null});
-        let name = format!("test-{}", std::process::id());
-        let target = test::target(&*kind, &name, inputs.clone());
+        let target = test::target(&*kind, name, inputs.clone());
         let network_before = network_exists(local.programs(), "kind").await.unwrap();
 
         assert!(test::observe(&*kind, &target).await.unwrap().is_none());
@@ -529,35 +464,53 @@ mod tests {
             (&live.outputs["workers"], &live.outputs["profile"]),
             (&json!(1), &json!("kind"))
         );
-        assert!(local.kubeconfig().exists() && !folder.path().join("home").exists());
+        assert!(local.kubeconfig().exists() && !folder.join("home").exists());
 
         let mut stranger = target.clone();
         stranger.stack = Arc::new(Stack {
-            name: name.clone(),
+            name: name.to_owned(),
             uid: "other".into(),
         });
         let seen = test::observe(&*kind, &stranger).await.unwrap().unwrap();
         assert!(seen.foreign.unwrap().contains("kind delete cluster"));
 
-        let archive = folder.path().join("image.tar");
+        let archive = folder.join("image.tar");
         super::super::images::tests::archive(&archive, "stackup.test/none:1", &[]);
-        let gone = test::target(
+        let broken = test::target(
             &*images,
-            &name,
+            name,
             json!({"cluster": live.outputs, "archives": [archive]}),
         );
-        assert!(test::observe(&*images, &gone).await.unwrap().is_none());
-        assert!(
-            images
-                .create(&gone)
+        assert!(test::observe(&*images, &broken).await.unwrap().is_none());
+        let error = images.create(&broken).await.unwrap_err();
+        assert!(error.message.contains("kind load"), "{error}");
+        if let Some(lab) = std::env::var_os("STACKUP_LAB_DIR") {
+            let archive = PathBuf::from(lab).join("images/docker.io/library/busybox:latest.tar");
+            let busybox = test::target(
+                &*images,
+                name,
+                json!({"cluster": live.outputs, "archives": [archive]}),
+            );
+            images.create(&busybox).await.unwrap();
+            test::until(&*images, &busybox, test::ready).await;
+            let node = &containers(local.programs(), &cluster_name(name)).await.unwrap()[1];
+            let image = "docker.io/library/busybox:latest";
+            let remove = ["ctr", "--namespace=k8s.io", "images", "remove", "--sync", image];
+            inside(local.programs(), node, &remove)
+                .unwrap()
+                .run()
                 .await
-                .unwrap_err()
-                .message
-                .contains("kind load")
-        );
+                .unwrap();
+            let missing = test::observe(&*images, &busybox).await.unwrap().unwrap();
+            assert_eq!(missing.changes[0].path, "nodes");
+            images.update(&busybox).await.unwrap();
+            test::until(&*images, &busybox, test::ready).await;
+            images.delete(&busybox).await.unwrap();
+            assert!(test::observe(&*images, &busybox).await.unwrap().is_none());
+        }
 
         let programs = local.programs();
-        let nodes = containers(programs, &cluster_name(&name)).await.unwrap();
+        let nodes = containers(programs, &cluster_name(name)).await.unwrap();
         let stop = programs
             .call("docker")
             .unwrap()
@@ -568,17 +521,26 @@ mod tests {
         let stopped = test::observe(&*kind, &target).await.unwrap().unwrap();
         assert_eq!((stopped.changes.len(), stopped.forces.len()), (3, 0));
         kind.update(&target).await.unwrap();
-        test::until(&*kind, &target, test::ready).await;
+        // Other clusters of this machine may have taken its address meanwhile.
+        test::until(&*kind, &target, |live| {
+            test::ready(live) || live.is_some_and(|live| live.forces == ["created"])
+        })
+        .await;
+
+        let gone = ["mv", ADMIN, "/etc/kubernetes/gone"];
+        inside(programs, &nodes[0], &gone).unwrap().run().await.unwrap();
+        let half = test::observe(&*kind, &target).await.unwrap().unwrap();
+        assert_eq!(half.forces, ["created"]);
 
         kind.delete(&target).await.unwrap();
         test::until(&*kind, &target, |live| live.is_none()).await;
         assert!(
-            containers(programs, &cluster_name(&name))
+            containers(programs, &cluster_name(name))
                 .await
                 .unwrap()
                 .is_empty()
         );
-        assert!(!local.kubeconfig().exists() && !folder.path().join("kind").exists());
+        assert!(!local.kubeconfig().exists() && !folder.join("kind").exists());
         assert_eq!(network_exists(programs, "kind").await.unwrap(), network_before);
     }
 }

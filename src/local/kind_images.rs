@@ -14,7 +14,7 @@ use super::{
     cluster::{self, Differences},
     docker::{Container, containers, docker, inside},
     files, images,
-    kind_cluster::cluster_name,
+    kind_cluster::{cluster_name, kind},
 };
 use crate::{
     model::Address,
@@ -224,8 +224,7 @@ async fn load(local: &Local, target: &Target, inputs: &Inputs) -> Result<(), Loc
         .map_err(std::io::Error::other)
         .map_err(LocalError::file("write", merged.path()))??;
 
-    let call = programs
-        .call("kind")?
+    let call = kind(local)?
         .args(["load", "image-archive", "--name", name])
         .arg(merged.path());
     call.run().await?;

@@ -1,17 +1,15 @@
-use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Call, Kubeconfig, Local, LocalError,
-    cluster::{self, Cluster, Differences, KUBECONFIG, is_version},
+    Local, LocalError,
+    cluster::{self, Cluster, Differences, HALF_MADE, KUBECONFIG, is_version},
     files,
+    kind_health::node_ready,
+    kwokctl::{PROGRAMS, Place, WORKER, context, options, version, write_kubeconfig},
     process::Process,
     room::owner,
 };
@@ -19,29 +17,6 @@ use crate::{
     model::{Address, KwokModel},
     resource::{Change, Intent, Readiness, Resource, ResourceError, Seen, Stack, Target, Traits, Typed},
 };
-
-/// The programs of a control plane.
-const PROGRAMS: [&str; 7] = [
-    "kwokctl",
-    "kwok",
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubectl",
-];
-
-/// What runs in a cluster, as kwokctl names it.
-const COMPONENTS: [&str; 5] = [
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kwok-controller",
-];
-
-/// The prefix of worker names, and what kwokctl labels them with.
-const WORKER: &str = "worker";
 
 /// A control plane of real processes, with nodes and pods that kwok simulates.
 pub(crate) struct KwokCluster;
@@ -134,6 +109,7 @@ impl Resource for KwokCluster {
 
     async fn update(local: &Local, target: &Target, inputs: &KwokModel) -> Result<(), ResourceError> {
         let place = Place::of(local, target)?;
+        cluster::not_yet_whole(!at_work(target)?.is_empty(), !place.whole())?;
         if !place.stopped()?.is_empty() {
             place.forget_dead()?;
             let call = place
@@ -187,107 +163,6 @@ impl Resource for KwokCluster {
     }
 }
 
-/// Where a cluster keeps everything.
-struct Place {
-    /// `kwok/` in the data folder: kwokctl's work folder, and its home.
-    folder: PathBuf,
-    /// The cluster's own folder in it.
-    cluster: PathBuf,
-    name: String,
-}
-
-impl Place {
-    fn of(local: &Local, target: &Target) -> Result<Self, LocalError> {
-        let name = cluster::name(target)?.to_owned();
-        let folder = local.path("kwok");
-        Ok(Self {
-            cluster: folder.join("clusters").join(&name),
-            folder,
-            name,
-        })
-    }
-
-    fn mark(&self) -> PathBuf {
-        self.folder.join("stackup.json")
-    }
-
-    fn options(&self) -> PathBuf {
-        self.folder.join("options.json")
-    }
-
-    /// Where kwokctl writes its entry, so that it leaves the user's file alone; ours is made from the cluster's own.
-    fn their_kubeconfig(&self) -> PathBuf {
-        self.folder.join(KUBECONFIG)
-    }
-
-    /// Whether kwokctl has finished writing it: without either file it could not be started again.
-    fn whole(&self) -> bool {
-        self.cluster.join("kwok.yaml").exists() && self.cluster.join("kubeconfig.yaml").exists()
-    }
-
-    fn processes(&self) -> Result<Vec<Process>, LocalError> {
-        Process::from_folder(&self.cluster.join("bin"))
-    }
-
-    fn stopped(&self) -> Result<Vec<String>, LocalError> {
-        let processes = self.processes()?;
-        let runs = |name: &str| processes.iter().any(|process| process.name() == name);
-        Ok(COMPONENTS
-            .iter()
-            .filter(|name| !runs(name))
-            .map(|&name| name.to_owned())
-            .collect())
-    }
-
-    /// Removes the notes of processes that are gone. After a restart of the machine their ids may be someone else's,
-    /// and kwokctl would take those for its own: it would not start, and stop the wrong ones.
-    fn forget_dead(&self) -> Result<(), LocalError> {
-        let processes = self.processes()?;
-        for component in COMPONENTS {
-            if !processes.iter().any(|process| process.name() == component) {
-                files::remove(&self.cluster.join("pids").join(format!("{component}.pid")))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A call of kwokctl that touches nothing outside our folder.
-    fn kwokctl(&self, local: &Local) -> Result<Call, LocalError> {
-        let call = local.programs().call("kwokctl")?;
-        Ok(call
-            .env("KWOK_WORKDIR", &self.folder)
-            .env("HOME", self.folder.join("home"))
-            .args(["--name", &self.name]))
-    }
-
-    /// A call of kubectl that asks the API server for a path.
-    async fn get(&self, local: &Local, path: &str) -> Result<Answer, LocalError> {
-        let call = local
-            .programs()
-            .call("kubectl")?
-            .env("HOME", self.folder.join("home"));
-        let call = call.arg("--kubeconfig").arg(self.cluster.join("kubeconfig.yaml"));
-        call.args(["--request-timeout=10s", "get", "--raw", path])
-            .answer()
-            .await
-    }
-
-    async fn scale(&self, local: &Local, workers: u32) -> Result<(), LocalError> {
-        let call = self
-            .kwokctl(local)?
-            .args(["scale", "node", WORKER, "--serial-length", "1"]);
-        call.args(["--replicas", &workers.to_string()])
-            .run()
-            .await
-            .map(drop)
-    }
-}
-
-/// The context's name, as kwokctl makes it.
-fn context(cluster: &str) -> String {
-    format!("kwok-{cluster}")
-}
-
 async fn look(local: &Local, target: &Target) -> Result<Option<Seen<Cluster>>, ResourceError> {
     let place = Place::of(local, target)?;
     let mark: Option<Mark> = files::read_json(&place.mark())?;
@@ -314,13 +189,9 @@ async fn look(local: &Local, target: &Target) -> Result<Option<Seen<Cluster>>, R
     let readiness = if foreign.is_some() {
         Readiness::Failed("it is not ours".to_owned())
     } else if at_work(target)?.is_empty() {
-        outputs.half_made = !place.whole();
-        if !outputs.half_made {
-            outputs.stopped = place.stopped()?;
-        }
-        outputs.with_kubeconfig(local);
         readiness(local, &place, &mut outputs).await?
     } else {
+        outputs.in_the_making = true;
         Readiness::NotYet("kwokctl of an interrupted run is still at work".to_owned())
     };
     Ok(Some(Seen {
@@ -332,11 +203,11 @@ async fn look(local: &Local, target: &Target) -> Result<Option<Seen<Cluster>>, R
 }
 
 async fn readiness(local: &Local, place: &Place, outputs: &mut Cluster) -> Result<Readiness, LocalError> {
-    if outputs.half_made {
-        return Ok(Readiness::Failed(
-            "an interrupted run left it half made".to_owned(),
-        ));
+    if !place.whole() {
+        return Ok(outputs.break_for(HALF_MADE));
     }
+    outputs.stopped = place.stopped()?;
+    outputs.with_kubeconfig(local);
     if !outputs.stopped.is_empty() {
         return Ok(Readiness::Failed(format!(
             "stopped: {}",
@@ -363,10 +234,7 @@ async fn readiness(local: &Local, place: &Place, outputs: &mut Cluster) -> Resul
                 .cloned()
                 .unwrap_or_default();
             outputs.workers = u32::try_from(nodes.len()).ok();
-            let waiting = nodes
-                .iter()
-                .filter(|node| !super::kind_cluster::node_ready(node))
-                .count();
+            let waiting = nodes.iter().filter(|node| !node_ready(node)).count();
             if waiting > 0 {
                 return Ok(Readiness::NotYet(format!(
                     "{waiting} of {} nodes are not Ready",
@@ -383,74 +251,6 @@ fn at_work(target: &Target) -> Result<Vec<Process>, LocalError> {
     let mut processes = Process::marked(&owner(target))?;
     processes.retain(|process| process.name() == "kwokctl");
     Ok(processes)
-}
-
-fn write_kubeconfig(local: &Local, place: &Place) -> Result<(), LocalError> {
-    let theirs = Kubeconfig::read(&place.cluster.join("kubeconfig.yaml"))?;
-    theirs
-        .select(&context(&place.name))?
-        .embed()?
-        .write(&local.kubeconfig())
-}
-
-/// The version of the API server that is found: `v1.34.4`.
-async fn version(local: &Local) -> Result<String, LocalError> {
-    let answer = local
-        .programs()
-        .call("kube-apiserver")?
-        .args(["--version"])
-        .run()
-        .await?;
-    let text = answer.text();
-    text.split_whitespace()
-        .find(|word| word.starts_with('v'))
-        .map(str::to_owned)
-        .ok_or_else(|| LocalError::Answer {
-            command: answer.command,
-            why: format!("'{text}' holds no version"),
-        })
-}
-
-/// kwokctl's configuration. It listens on loopback only, since its etcd asks for no credentials; and we choose the
-/// ports, since kwokctl tries them in a fixed order, where two that start at once meet.
-fn options(local: &Local, kubernetes: &str) -> Result<Value, LocalError> {
-    let program = |name: &str| local.programs().find(name);
-    let mut options = json!({
-        "runtime": "binary",
-        "kubeVersion": kubernetes,
-        "bindAddress": "127.0.0.1",
-        "disableQPSLimits": true,
-        "etcdBinary": program("etcd")?,
-        "kubeApiserverBinary": program("kube-apiserver")?,
-        "kubeControllerManagerBinary": program("kube-controller-manager")?,
-        "kubeSchedulerBinary": program("kube-scheduler")?,
-        "kwokControllerBinary": program("kwok")?,
-        "kubectlBinary": program("kubectl")?,
-    });
-    let names = [
-        "kubeApiserverPort",
-        "etcdPort",
-        "etcdPeerPort",
-        "kubeControllerManagerPort",
-        "kubeSchedulerPort",
-        "kwokControllerPort",
-    ];
-    // All are held until all are known, so that no port comes twice.
-    let listeners = names.map(|_| TcpListener::bind(("127.0.0.1", 0)));
-    if let Some(options) = options.as_object_mut() {
-        for (name, listener) in names.into_iter().zip(listeners) {
-            let port = listener
-                .and_then(|listener| listener.local_addr())
-                .map_err(LocalError::file("find a free port on", Path::new("127.0.0.1")))?
-                .port();
-            options.insert(name.to_owned(), port.into());
-        }
-    }
-    Ok(json!({
-        "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
-        "kind": "KwokctlConfiguration",
-        "options": options,
-    }))
 }
 
 #[cfg(test)]
@@ -536,6 +336,56 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_create_that_was_cut_off_is_taken_up_or_made_anew() {
+        if test::control_plane().is_none() {
+            eprintln!("skipped: STACKUP_CONTROL_PLANE is not set");
+            return;
+        }
+        // Left alone, kwokctl goes on without us; killed, it leaves whatever it had come to.
+        for (after, killed) in [(0, false), (0, true), (200, true), (1500, true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let local = Arc::new(test::local(folder.path()));
+            let kind = kind(&local);
+            let target = test::target(&*kind, "live-cut-off", inputs(1));
+            let _ends = test::Ends(folder.path().to_owned(), vec![target.clone()]);
+            let begun = async {
+                while at_work(&target).unwrap().is_empty() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                tokio::time::sleep(Duration::from_millis(after)).await;
+            };
+            tokio::select! {
+                made = kind.create(&target) => panic!("it was made within {after} ms: {made:?}"),
+                () = begun => {}
+            }
+            if killed {
+                for process in at_work(&target).unwrap() {
+                    process.signal(Signal::KILL).unwrap();
+                }
+            } else {
+                let live = test::observe(&*kind, &target).await.unwrap().unwrap();
+                assert!(matches!(live.readiness, Readiness::NotYet(_)));
+                assert!(kind.update(&target).await.unwrap_err().again());
+            }
+            let idle = |live: Option<&crate::resource::Live>| {
+                live.is_none_or(|live| !live.outputs["inTheMaking"].as_bool().unwrap_or(false))
+            };
+            match test::until(&*kind, &target, idle).await {
+                None => drop(kind.create(&target).await.unwrap()),
+                Some(live) if live.forces.is_empty() => drop(kind.update(&target).await.unwrap()),
+                Some(_) => {
+                    kind.delete(&target).await.unwrap();
+                    test::until(&*kind, &target, |live| live.is_none()).await;
+                    kind.create(&target).await.unwrap();
+                }
+            }
+            test::until(&*kind, &target, test::ready).await;
+            kind.delete(&target).await.unwrap();
+            test::until(&*kind, &target, |live| live.is_none()).await;
+        }
+    }
+
+    #[tokio::test]
     async fn a_real_cluster_is_made_scaled_restarted_and_leaves_nothing() {
         if test::control_plane().is_none() {
             eprintln!("skipped: STACKUP_CONTROL_PLANE is not set");
@@ -572,7 +422,7 @@ mod tests {
             process.signal(Signal::KILL).unwrap();
         }
         let stopped = test::until(&*kind, &target, |live| {
-            live.is_some_and(|live| live.changes.len() == COMPONENTS.len())
+            live.is_some_and(|live| live.changes.len() == 5)
         })
         .await
         .unwrap();

@@ -146,6 +146,14 @@ impl Call {
         self
     }
 
+    /// Leaves out the variables that begin with this: they would set what we set otherwise.
+    #[must_use]
+    pub fn without(mut self, prefix: &str) -> Self {
+        self.env
+            .retain(|name, _| !name.to_string_lossy().starts_with(prefix));
+        self
+    }
+
     /// Marks it, and all that it starts, so that a later run finds it though we were killed before we could note its id.
     #[must_use]
     pub fn owner(self, mark: &str) -> Self {

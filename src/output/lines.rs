@@ -74,61 +74,36 @@ impl Lines {
         out
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm an event, in the order of the enum")]
     fn tell(&mut self, out: &mut String, now: u64, kind: &EventKind) {
         match kind {
             EventKind::RunStarted { verb, stack } => {
-                let stack = self.style.clean(stack);
-                self.plain(
-                    out,
-                    now,
-                    Symbol::Told,
-                    &format!("{} of {stack} begins", verb_word(*verb)),
-                );
+                let text = format!("{} of {} begins", verb_word(*verb), self.style.one_line(stack));
+                self.plain(out, now, Symbol::Told, &text);
             }
             EventKind::Resumed { unfinished } => {
-                let count = plural(unfinished.len(), "resource");
-                let text = format!("taking up an earlier run: {count} had begun and not ended");
-                self.plain(out, now, Symbol::Again, &text);
+                self.plain(out, now, Symbol::Again, &resumed_words(unfinished));
                 for address in unfinished {
                     put(out, &format!("{}{address}", " ".repeat(self.indent())));
                 }
             }
             EventKind::Refreshing { resources } => {
-                self.plain(
-                    out,
-                    now,
-                    Symbol::Told,
-                    &format!("looking at {}", plural(*resources, "resource")),
-                );
+                let text = format!("looking at {}", plural(*resources, "resource"));
+                self.plain(out, now, Symbol::Told, &text);
             }
             EventKind::Planned { summary } => {
-                self.plain(
-                    out,
-                    now,
-                    Symbol::Told,
-                    &format!("plan: {}", summary_words(summary)),
-                );
+                let text = format!("plan: {}", summary_words(summary));
+                self.plain(out, now, Symbol::Told, &text);
             }
             EventKind::StepStarted {
                 address,
                 action,
                 expected_ms,
-                component: _,
+                ..
             } => {
-                let flight = Flight {
-                    started_ms: now,
-                    ..Flight::default()
-                };
-                self.flights.insert(address.clone(), flight);
-                if let Some(expected) = expected_ms.filter(|expected| *expected >= LONG_MS) {
-                    let usually = format!("(usually {})", coarse(Duration::from_millis(expected)));
-                    self.step(out, now, Symbol::Told, present(*action), address, &usually);
-                }
+                self.started(out, now, address, *action, *expected_ms);
             }
-            EventKind::StepApplied {
-                address: _,
-                action: _,
-            } => {}
+            EventKind::StepApplied { .. } => {}
             EventKind::StepWaiting { address, why } => {
                 let words = self.style.one_line(why);
                 self.flights.entry(address.clone()).or_default().words = Some(words);
@@ -148,25 +123,18 @@ impl Lines {
                 action,
                 took_ms,
             } => {
-                let flight = self.flights.remove(address);
-                let told = flight.is_some_and(|flight| flight.told.is_some());
-                // Hundreds of resources may only have been looked at; only what kept someone waiting is told.
-                if *action != Action::Unchanged || told {
-                    let took = format!("({})", precise(Duration::from_millis(*took_ms)));
-                    self.step(out, now, Symbol::Done, past(*action), address, &took);
-                }
+                self.ended(out, now, address, *action, *took_ms);
             }
             EventKind::StepFailed {
                 address,
-                action: _,
                 message,
                 hint,
                 details,
                 took_ms,
+                ..
             } => {
                 self.flights.remove(address);
-                let took = format!("({})", precise(Duration::from_millis(*took_ms)));
-                self.step(out, now, Symbol::Failed, "failed", address, &took);
+                self.step(out, now, Symbol::Failed, "failed", address, &took(*took_ms));
                 let text = FailureText {
                     message,
                     hint: hint.as_deref(),
@@ -176,26 +144,18 @@ impl Lines {
             }
             EventKind::StepSkipped { address, because } => {
                 self.flights.remove(address);
-                self.step(
-                    out,
-                    now,
-                    Symbol::Skipped,
-                    "skipped",
-                    address,
-                    &format!("because of {because}"),
-                );
+                let rest = format!("because of {because}");
+                self.step(out, now, Symbol::Skipped, "skipped", address, &rest);
             }
-            EventKind::Warning { address, message } => match address {
-                Some(address) => {
-                    let message = self.style.one_line(message);
-                    self.step(out, now, Symbol::Warning, "warning", address, &message);
+            EventKind::Warning { address, message } => {
+                let message = self.style.one_line(message);
+                match address {
+                    Some(address) => self.step(out, now, Symbol::Warning, "warning", address, &message),
+                    None => self.plain(out, now, Symbol::Warning, &message),
                 }
-                None => self.plain(out, now, Symbol::Warning, &self.style.one_line(message)),
-            },
+            }
             EventKind::Stopping { signal, in_flight } => {
-                let signal = self.style.clean(signal);
-                let calls = plural(*in_flight, "call");
-                let text = format!("stopping on {signal}: nothing new starts, {calls} still in flight");
+                let text = stopping_words(&self.style, signal, *in_flight);
                 self.plain(out, now, Symbol::Warning, &text);
             }
             EventKind::Checked { finding } => self.checked(out, now, finding),
@@ -206,19 +166,40 @@ impl Lines {
                 failed,
                 skipped,
             } => {
-                let symbol = match outcome {
-                    Outcome::Done => Symbol::Done,
-                    Outcome::Stopped(_) => Symbol::Warning,
-                    Outcome::StateLost | Outcome::Failed | Outcome::Refused | Outcome::Deadline => {
-                        Symbol::Failed
-                    }
-                };
-                let text = format!(
-                    "{} ended: {done} done, {failed} failed, {skipped} skipped",
-                    verb_word(*verb)
-                );
-                self.plain(out, now, symbol, &text);
+                let verb = verb_word(*verb);
+                let text = format!("{verb} ended: {done} done, {failed} failed, {skipped} skipped");
+                self.plain(out, now, outcome_symbol(*outcome), &text);
             }
+        }
+    }
+
+    fn started(
+        &mut self,
+        out: &mut String,
+        now: u64,
+        address: &Address,
+        action: Action,
+        expected: Option<u64>,
+    ) {
+        let flight = Flight {
+            started_ms: now,
+            ..Flight::default()
+        };
+        self.flights.insert(address.clone(), flight);
+        if let Some(expected) = expected.filter(|expected| *expected >= LONG_MS) {
+            let usually = format!("(usually {})", coarse(Duration::from_millis(expected)));
+            self.step(out, now, Symbol::Told, present(action), address, &usually);
+        }
+    }
+
+    fn ended(&mut self, out: &mut String, now: u64, address: &Address, action: Action, took_ms: u64) {
+        let told = self
+            .flights
+            .remove(address)
+            .is_some_and(|flight| flight.told.is_some());
+        // Hundreds of resources may only have been looked at; only what kept someone waiting is told.
+        if action != Action::Unchanged || told {
+            self.step(out, now, Symbol::Done, past(action), address, &took(took_ms));
         }
     }
 
@@ -309,6 +290,32 @@ impl Lines {
     }
 }
 
+/// `(12.1s)`
+fn took(ms: u64) -> String {
+    format!("({})", precise(Duration::from_millis(ms)))
+}
+
+/// The sign of how a run ended.
+fn outcome_symbol(outcome: Outcome) -> Symbol {
+    match outcome {
+        Outcome::Done => Symbol::Done,
+        Outcome::Stopped(_) => Symbol::Warning,
+        Outcome::StateLost | Outcome::Failed | Outcome::Refused | Outcome::Deadline => Symbol::Failed,
+    }
+}
+
+/// What is said of an earlier run that did not end.
+pub(super) fn resumed_words(unfinished: &[Address]) -> String {
+    let count = plural(unfinished.len(), "resource");
+    format!("taking up an earlier run: {count} had begun and not ended")
+}
+
+/// What is said when a signal came.
+pub(super) fn stopping_words(style: &Style, signal: &str, in_flight: usize) -> String {
+    let (signal, calls) = (style.one_line(signal), plural(in_flight, "call"));
+    format!("stopping on {signal}: nothing new starts, {calls} still in flight")
+}
+
 /// What is being done while an action happens.
 pub(super) fn present(action: Action) -> &'static str {
     match action {
@@ -393,6 +400,7 @@ mod tests {
     }
 
     /// A run in which everything happens.
+    #[expect(clippy::too_many_lines, reason = "a script of events is a table")]
     fn run() -> Vec<(u64, EventKind)> {
         let grafana = "k8s/monitoring/Deployment/monitoring-grafana";
         vec![
@@ -509,7 +517,26 @@ mod tests {
             .into_iter()
             .map(|(at, kind)| told(&mut lines, at, kind))
             .collect();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+         0.0s    apply of demo begins
+         0.0s  ↻ taking up an earlier run: 1 resource had begun and not ended
+                 kind.cluster/demo
+         0.0s    looking at 108 resources
+         0.3s    plan: 3 to create, 105 unchanged
+         0.3s    creating  kind.cluster/demo  (usually 45s)
+        44.3s  ✓ created   kind.cluster/demo  (44.0s)
+        45.0s  … waiting   k8s/monitoring/Deployment/monitoring-grafana  0 of 1 pods ready
+        46.0s  ↻ retrying  k8s/shop/Service/cart  in 2.0s: connection refused
+        47.0s  ! the clock of this machine is 4 s off
+        50.0s  ✗ failed    k8s/monitoring/Deployment/monitoring-grafana  (5.6s)
+                 pod grafana-7d4 cannot pull its image
+                 │ ErrImagePull: not found
+                 hint: kubectl -n monitoring describe pod grafana-7d4
+        50.0s  - skipped   k8s/monitoring/Ingress/grafana  because of k8s/monitoring/Deployment/monitoring-grafana
+        50.0s  ! stopping on INT: nothing new starts, 1 call still in flight
+        50.0s  ✗ failed    prometheus.targets  serviceMonitor/shop/redis/0 http://10.244.1.7:9121/metrics <"connection refused">
+        1m15s  ✗ apply ended: 1 done, 1 failed, 1 skipped
+        "#);
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Style, Symbol, Tone,
-    lines::verb_word,
+    lines::{resumed_words, stopping_words, verb_word},
     report::{FailureText, failure_text, tried},
     style::{about, coarse, past, plural},
     text::{pad, put, width},
@@ -11,8 +11,8 @@ use crate::model::{Action, Address, CheckState, Component, Event, EventKind};
 
 /// What has been in flight for less than this is not shown: a line that is gone again at once only flickers.
 const SETTLED_MS: u64 = 400;
-/// Columns of `1m05s of ~2m00s`.
-const TIME: usize = 14;
+/// Columns of `1m05s/~2m00s`.
+const TIME: usize = 12;
 
 /// What a person watches while a run goes on: a pure function of the events so far and the time.
 #[derive(Debug)]
@@ -64,6 +64,7 @@ impl Live {
     }
 
     /// Takes an event in; returns what is to stay on the screen for good, which is mostly nothing.
+    #[expect(clippy::too_many_lines, reason = "one arm an event, in the order of the enum")]
     pub(super) fn event(&mut self, event: &Event) -> String {
         let mut out = String::new();
         match &event.kind {
@@ -72,9 +73,7 @@ impl Live {
                 self.finished = false;
             }
             EventKind::Resumed { unfinished } => {
-                let count = plural(unfinished.len(), "resource");
-                let text = format!("taking up an earlier run: {count} had begun and not ended");
-                self.stay(&mut out, Symbol::Again, &text);
+                self.stay(&mut out, Symbol::Again, &resumed_words(unfinished));
                 for address in unfinished {
                     put(&mut out, &format!("    {address}"));
                 }
@@ -103,31 +102,13 @@ impl Live {
                 self.counts(component.as_ref());
                 self.flights.insert(address.clone(), flight);
             }
-            EventKind::StepApplied { address, action: _ } => self.words(address, String::new()),
-            EventKind::StepWaiting { address, why } => {
-                let words = self.style.one_line(why);
-                self.words(address, words);
+            EventKind::StepApplied { address, .. } => self.words(address, String::new()),
+            EventKind::StepWaiting { address, why } => self.words(address, self.style.one_line(why)),
+            EventKind::StepRetrying { address, message, .. } => {
+                self.words(address, format!("again soon: {}", self.style.one_line(message)));
             }
-            EventKind::StepRetrying {
-                address,
-                message,
-                in_ms: _,
-            } => {
-                let words = format!("again soon: {}", self.style.one_line(message));
-                self.words(address, words);
-            }
-            EventKind::StepFinished {
-                address,
-                action,
-                took_ms: _,
-            } => {
-                if *action == Action::Unchanged {
-                    // The plan did not count what is only awaited.
-                    self.total += 1;
-                }
-                self.ended += 1;
-                let component = self.flights.remove(address).and_then(|flight| flight.component);
-                *self.counts(component.as_ref()).done.entry(*action).or_default() += 1;
+            EventKind::StepFinished { address, action, .. } => {
+                *self.ended(address, *action).done.entry(*action).or_default() += 1;
             }
             EventKind::StepFailed {
                 address,
@@ -137,12 +118,7 @@ impl Live {
                 details,
                 took_ms,
             } => {
-                if *action == Action::Unchanged {
-                    self.total += 1;
-                }
-                self.ended += 1;
-                let component = self.flights.remove(address).and_then(|flight| flight.component);
-                self.counts(component.as_ref()).failed += 1;
+                self.ended(address, *action).failed += 1;
                 let took = coarse(Duration::from_millis(*took_ms));
                 let name = self.style.paint(Tone::Strong, address.as_str());
                 self.stay(
@@ -157,7 +133,7 @@ impl Live {
                 };
                 failure_text(&mut out, &self.style, 4, &text);
             }
-            EventKind::StepSkipped { address, because: _ } => {
+            EventKind::StepSkipped { address, .. } => {
                 self.flights.remove(address);
                 self.skipped += 1;
             }
@@ -166,29 +142,46 @@ impl Live {
                     .as_ref()
                     .map(|address| format!("{address}: "))
                     .unwrap_or_default();
-                let text = format!("{about}{}", self.style.one_line(message));
-                self.stay(&mut out, Symbol::Warning, &text);
+                self.stay(
+                    &mut out,
+                    Symbol::Warning,
+                    &format!("{about}{}", self.style.one_line(message)),
+                );
             }
             EventKind::Stopping { signal, in_flight } => {
-                let calls = plural(*in_flight, "call");
-                let signal = self.style.one_line(signal);
-                let text = format!("stopping on {signal}: nothing new starts, {calls} still in flight");
-                self.stay(&mut out, Symbol::Warning, &text);
+                self.stay(
+                    &mut out,
+                    Symbol::Warning,
+                    &stopping_words(&self.style, signal, *in_flight),
+                );
             }
             EventKind::Checked { finding } => {
                 self.checks.insert(finding.id.clone(), finding.state);
             }
-            EventKind::RunFinished { .. } => {
-                // What was folded stays as its last lines; the report follows.
-                for (component, counts) in &self.components {
-                    put(&mut out, &self.component_line(component.as_ref(), counts, 0));
-                }
-                self.components.clear();
-                self.flights.clear();
-                self.finished = true;
-            }
+            EventKind::RunFinished { .. } => self.run_finished(&mut out),
         }
         out
+    }
+
+    /// Work on a resource has ended; returns where to count it.
+    fn ended(&mut self, address: &Address, action: Action) -> &mut Counts {
+        if action == Action::Unchanged {
+            // The plan did not count what is only awaited.
+            self.total += 1;
+        }
+        self.ended += 1;
+        let component = self.flights.remove(address).and_then(|flight| flight.component);
+        self.counts(component.as_ref())
+    }
+
+    /// What was folded stays as the last lines of the view; the report follows.
+    fn run_finished(&mut self, out: &mut String) {
+        self.finished = true;
+        for (component, counts) in &self.components {
+            put(out, &self.component_line(component.as_ref(), counts, 0));
+        }
+        self.components.clear();
+        self.flights.clear();
     }
 
     /// The picture as of now: at most `rows` lines of at most `columns`.
@@ -268,9 +261,10 @@ impl Live {
 
     /// `monitoring       41 created · 3 in flight · 1 failed`
     fn component_line(&self, component: Option<&Component>, counts: &Counts, flights: usize) -> String {
-        let symbol = match (counts.failed, flights) {
-            (0, 0) => Symbol::Done,
-            (0, _) => Symbol::Told,
+        let symbol = match (counts.failed, self.finished) {
+            (0, true) => Symbol::Done,
+            // How much is still to come is not known before the end.
+            (0, false) => Symbol::Told,
             (_, _) => Symbol::Failed,
         };
         let mut parts: Vec<String> = counts
@@ -300,13 +294,13 @@ impl Live {
         )
     }
 
-    /// `  + k8s/monitoring/Deployment/grafana   12s of ~30s   0 of 1 pods ready`
+    /// `  + k8s/monitoring/Deployment/grafana      12s/~30s      0 of 1 pods ready`
     fn flight(&self, address: &Address, flight: &Flight, name_column: usize, now_ms: u64) -> String {
         let elapsed = now_ms.saturating_sub(flight.started_ms);
         let mut time = coarse(Duration::from_millis(elapsed));
         let mut tone = Tone::Quiet;
         if let Some(expected) = flight.expected_ms.filter(|expected| *expected >= 1_000) {
-            time = format!("{time} of ~{}", coarse(Duration::from_millis(expected)));
+            time = format!("{time}/~{}", coarse(Duration::from_millis(expected)));
             if elapsed > expected.saturating_mul(2) {
                 tone = Tone::Change;
             }
@@ -371,7 +365,7 @@ impl Live {
         }
         let text = parts.join(self.style.dot());
         let room = columns.saturating_sub(width(&text) + 2).min(60);
-        let filled = if total == 0 { 0 } else { room * ended / total };
+        let filled = (room * ended).checked_div(total).unwrap_or(0);
         let done = self.style.either("━", "#").repeat(filled);
         let open = self.style.either("─", "-").repeat(room - filled);
         format!(
@@ -467,13 +461,25 @@ pub(super) mod tests {
     #[test]
     fn the_picture_fits_into_eighty_columns_of_ascii() {
         let (live, stays) = live(Style::plain(80));
-        insta::assert_snapshot!(live.frame(51_200, 79, 20).join("\n"), @"");
+        insta::assert_snapshot!(live.frame(51_200, 79, 20).join("\n"), @r"
+           cluster     1 created
+        !! shop        1 created, 1 in flight, 1 failed
+           monitoring  2 in flight
+            +   k8s/monitor...nt/monitoring-grafana  10s/~30s      0 of 1 pods ready...
+            +   k8s/monitor...prometheus-prometheus  10s/~1m00s    waits for the ope...
+        ##################-------------------------------  3/8, 51s, at least 50 s more
+        ");
         assert!(
             live.frame(51_200, 79, 20)
                 .iter()
                 .all(|line| line.is_ascii() && line.len() <= 79)
         );
-        insta::assert_snapshot!(stays, @"");
+        insta::assert_snapshot!(stays, @r"
+        !! k8s/shop/Deployment/cartservice  (create, 11s)
+            pod cartservice-1 ended again and again
+            | panic: no route to redis
+            hint: stackup logs cartservice
+        ");
     }
 
     #[test]
@@ -483,7 +489,14 @@ pub(super) mod tests {
             unicode: true,
             width: 120,
         });
-        insta::assert_snapshot!(live.frame(51_200, 119, 20).join("\n"), @"");
+        insta::assert_snapshot!(live.frame(51_200, 119, 20).join("\n"), @r"
+          cluster     1 created
+        ✗ shop        1 created · 1 in flight · 1 failed
+          monitoring  2 in flight
+            + k8s/monitoring/Deployment/monitoring-grafana                 10s/~30s      0 of 1 pods ready: ContainerCreating
+            + k8s/monitoring/State…-monitoring-kube-prometheus-prometheus  10s/~1m00s    waits for the operator to make its po…
+        ━━━━━━━━━━━━━━━━━━━━━━──────────────────────────────────────  3/8 · 51s · at least 50 s more
+        ");
     }
 
     #[test]

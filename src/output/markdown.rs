@@ -173,12 +173,108 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::verify::tests::{findings, verified};
+    use crate::output::{
+        plan::tests::mixed,
+        verify::tests::{findings, verified},
+    };
+
+    #[test]
+    fn a_plan_reads_as_a_comment() {
+        insta::assert_snapshot!(plan_markdown(&mixed()), @r#"
+        ### stackup: `demo`
+
+        Plan: 3 to create, 2 to update, 1 to replace, 2 to delete, 2 conflicts, 1 to forget; 1 stays as it is.
+
+        <details open><summary>monitoring: 1 to update</summary>
+
+        ```diff
+        !  ~ k8s/monitoring/ConfigMap/config
+               data[prometheus.yaml]
+                   global:
+        -        -   interval: 30s
+        +        +   interval: 15s
+                     timeout: 10s
+        ```
+
+        </details>
+
+        <details open><summary>shop: 3 to create, 1 to update, 1 to replace, 2 to delete, 2 conflicts, 1 to forget</summary>
+
+        ```diff
+        +  + k8s/shop/Service/  cart, email
+        +  + k8s/shop/Deployment/ads
+               (it was there after the last run and is gone)
+        !  ~ k8s/shop/Deployment/frontend
+               spec.replicas  5 → 1  (set by kubectl-edit)
+               spec.template.spec.containers[name=server].image
+                 "registry.example/shop/frontend:v0.10.5" → "registry.example/shop/frontend:v0.10.6"
+               data.token     (secret …1) → (secret …2)
+               spec.paused    (absent) → true
+           ○ k8s/Namespace/kept
+               (no longer in the stack)
+        -  - k8s/shop/ConfigMap/  old, older
+               (no longer in the stack)
+        !  ± k8s/shop/Deployment/cart  (spec.selector.matchLabels cannot be changed in place)
+               spec.selector.matchLabels  {"app":"cart"} → {"app":"cartservice"}  (forces the replace)
+        !  ! k8s/shop/Secret/theirs
+               (not ours: made by helm)
+        !  ! k8s/shop/Deployment/checkout
+               spec.replicas  4 is owned by horizontal-pod-autoscaler; the stack says 2
+        ```
+
+        </details>
+        "#);
+    }
 
     #[test]
     fn a_verification_reads_as_a_comment() {
         let findings = findings();
-        insta::assert_snapshot!(verify_markdown(&verified(&findings)), @"");
+        insta::assert_snapshot!(verify_markdown(&verified(&findings)), @r#"
+        ### stackup verify: `demo` does not hold
+
+        1 passed · 1 failed · 1 blocked · 1 warning · 1 skipped (standard, 18.2s)
+
+        **fail `prometheus.targets`** every selected ServiceMonitor has a live target
+        - observed: `serviceMonitor/shop/redis/0 http://10.244.1.7:9121/metrics <"connection refused">`
+        - expected: `every target up`
+        - read: `GET /api/v1/targets?state=active`
+        - hint: `The pod answers on no port 9121; its container listens on 9122.`
+        - fix: `kubectl -n shop edit service redis-exporter`
+
+        **warn `prometheus.gaps`** no series has gaps
+        - observed: `2 gaps of 30s`
+        - expected: `no gap in the last hour`
+        - read: `GET /api/v1/targets?state=active`
+
+        **blocked `prometheus.rules`** all rules are healthy
+        - blocked by `prometheus.targets`
+
+        <details><summary>operator: 1</summary>
+
+        | state | check | fact | observed |
+        |---|---|---|---|
+        | pass | operator.ready | Deployment prometheus-operator is available | 1/1 v0.93.1 |
+
+        </details>
+
+        <details><summary>prometheus: 3</summary>
+
+        | state | check | fact | observed |
+        |---|---|---|---|
+        | fail | prometheus.targets | every selected ServiceMonitor has a live target | serviceMonitor/shop/redis/0 http://10.244.1.7:9121/metrics &lt;"connection refused"&gt; |
+        | warn | prometheus.gaps | no series has gaps | 2 gaps of 30s |
+        | blocked | prometheus.rules | all rules are healthy |  |
+
+        </details>
+
+        <details><summary>grafana: 1</summary>
+
+        | state | check | fact | observed |
+        |---|---|---|---|
+        | skip | grafana.dashboards | all dashboards are loaded | no right to list ConfigMaps |
+
+        </details>
+        "#);
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(super) fn listing<'a>(
             }
         }
         if let (Some(line), true) = (lines.last_mut(), hidden > 0) {
-            line.push_str(&format!(", {} {hidden} more", style.ellipsis()));
+            line.extend([", ", style.ellipsis(), " ", &hidden.to_string(), " more"]);
         }
         let mut lines = lines.iter();
         if width(group) > column {
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(
             list(9, false),
             "  + k8s/shop/Deployment/  service-00, service-01,\n\
-             \u{20}                         service-02, ... 6 more\n\
+             \u{20}                         service-02, service-03, ... 5 more\n\
              \u{20} + kind.cluster/demo\n"
         );
     }

@@ -21,6 +21,16 @@ const ORDER: [Action; 6] = [
     Action::Conflict,
 ];
 
+/// The actions in the order in which they are counted.
+const TOTALS: [Action; 6] = [
+    Action::Create,
+    Action::Update,
+    Action::Replace,
+    Action::Delete,
+    Action::Conflict,
+    Action::Forget,
+];
+
 /// The plan for a person: by component, what happens to which resource and why, then one line of totals.
 /// `full` folds nothing; `expected` is how long an apply would take.
 pub fn plan_text(plan: &Plan, style: &Style, full: bool, expected: Option<Duration>) -> String {
@@ -71,7 +81,7 @@ pub(super) fn by_component(plan: &Plan) -> BTreeMap<Option<&Component>, Vec<&Ste
 /// `3 to create, 1 to update`.
 pub(super) fn counts(steps: &[&Step]) -> String {
     let count = |action| steps.iter().filter(|step| step.action == action).count();
-    let counted = ORDER.into_iter().map(|action| (action, count(action)));
+    let counted = TOTALS.into_iter().map(|action| (action, count(action)));
     let parts: Vec<String> = counted
         .filter(|(_, count)| *count > 0)
         .map(|(action, count)| ahead(action, count))
@@ -101,11 +111,11 @@ pub(super) fn component_text(out: &mut String, style: &Style, steps: &[&Step], f
         }
         let lead = format!("  {} ", style.action(action));
         for (reason, addresses) in plain {
-            if let Some(reason) = reason {
-                put(out, &style.paint(Tone::Quiet, &format!("    ({reason})")));
-            }
             // What is taken away is named in full: nobody should have to guess what goes.
             listing(out, style, &lead, addresses, full || action != Action::Create);
+            if let Some(reason) = reason {
+                put(out, &style.paint(Tone::Quiet, &format!("      ({reason})")));
+            }
         }
         for step in detailed {
             step_text(out, style, &lead, step, full, down);
@@ -122,12 +132,7 @@ fn step_text(out: &mut String, style: &Style, lead: &str, step: &Step, full: boo
     let mut why: Vec<String> = words(style, step, down).into_iter().collect();
     if !step.forces.is_empty() {
         let forces: Vec<String> = step.forces.iter().map(|path| style.one_line(path)).collect();
-        let verb = if forces.len() == 1 {
-            "cannot be changed"
-        } else {
-            "cannot be changed in place"
-        };
-        why.push(format!("{} {verb}", forces.join(", ")));
+        why.push(format!("{} cannot be changed in place", forces.join(", ")));
     }
     let address = style.paint(Tone::Strong, step.address.as_str());
     let why = why.join("; ");
@@ -289,7 +294,7 @@ pub(super) fn totals(style: &Style, summary: &Summary) -> String {
         Action::Conflict => summary.conflict,
         Action::Unchanged => summary.unchanged,
     };
-    let parts: Vec<String> = ORDER
+    let parts: Vec<String> = TOTALS
         .into_iter()
         .filter(|action| count(*action) > 0)
         .map(|action| style.paint(super::style::action_tone(action), &ahead(action, count(action))))
@@ -304,4 +309,323 @@ pub(super) fn totals(style: &Style, summary: &Summary) -> String {
         style.paint(Tone::Strong, "Plan"),
         parts.join(", ")
     )
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::Shown;
+
+    const RICH: Style = Style {
+        colour: false,
+        unicode: true,
+        width: 120,
+    };
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    fn step(name: &str, component: Option<&str>, action: Action, reason: Option<Reason>) -> Step {
+        Step {
+            address: address(name),
+            kind: "k8s.object".to_owned(),
+            component: component.map(Component::from),
+            action,
+            reason,
+            fields: Vec::new(),
+            forces: Vec::new(),
+            conflicts: Vec::new(),
+        }
+    }
+
+    fn field(path: &str, old: Shown, new: Shown, owner: Option<&str>) -> FieldChange {
+        FieldChange {
+            path: path.to_owned(),
+            old,
+            new,
+            owner: owner.map(str::to_owned),
+        }
+    }
+
+    /// A plan with every action and every shape of a field.
+    #[expect(clippy::too_many_lines, reason = "a plan is a table")]
+    pub(in super::super) fn mixed() -> Plan {
+        let value = |value| Shown::Value(value);
+        let shop = Some("shop");
+        Plan {
+            stack: "demo".to_owned(),
+            steps: vec![
+                step("kind.cluster/demo", None, Action::Unchanged, None),
+                step("k8s/shop/Service/cart", shop, Action::Create, Some(Reason::New)),
+                step("k8s/shop/Service/email", shop, Action::Create, Some(Reason::New)),
+                step(
+                    "k8s/shop/Deployment/ads",
+                    shop,
+                    Action::Create,
+                    Some(Reason::Vanished),
+                ),
+                step(
+                    "k8s/shop/ConfigMap/old",
+                    shop,
+                    Action::Delete,
+                    Some(Reason::NotWanted),
+                ),
+                step(
+                    "k8s/shop/ConfigMap/older",
+                    shop,
+                    Action::Delete,
+                    Some(Reason::NotWanted),
+                ),
+                step(
+                    "k8s/Namespace/kept",
+                    shop,
+                    Action::Forget,
+                    Some(Reason::NotWanted),
+                ),
+                step(
+                    "k8s/shop/Secret/theirs",
+                    shop,
+                    Action::Conflict,
+                    Some(Reason::NotOurs("made by helm".into())),
+                ),
+                Step {
+                    fields: vec![
+                        field(
+                            "spec.replicas",
+                            value(json!(5)),
+                            value(json!(1)),
+                            Some("kubectl-edit"),
+                        ),
+                        field(
+                            "spec.template.spec.containers[name=server].image",
+                            value(json!("registry.example/shop/frontend:v0.10.5")),
+                            value(json!("registry.example/shop/frontend:v0.10.6")),
+                            None,
+                        ),
+                        field(
+                            "data.token",
+                            Shown::Secret("1".into()),
+                            Shown::Secret("2".into()),
+                            None,
+                        ),
+                        field("spec.paused", Shown::Absent, value(json!(true)), None),
+                    ],
+                    ..step("k8s/shop/Deployment/frontend", shop, Action::Update, None)
+                },
+                Step {
+                    fields: vec![field(
+                        "data[prometheus.yaml]",
+                        value(json!("global:\n  interval: 30s\n  timeout: 10s\n")),
+                        value(json!("global:\n  interval: 15s\n  timeout: 10s\n")),
+                        None,
+                    )],
+                    ..step(
+                        "k8s/monitoring/ConfigMap/config",
+                        Some("monitoring"),
+                        Action::Update,
+                        None,
+                    )
+                },
+                Step {
+                    fields: vec![field(
+                        "spec.selector.matchLabels",
+                        value(json!({"app": "cart"})),
+                        value(json!({"app": "cartservice"})),
+                        None,
+                    )],
+                    forces: vec!["spec.selector.matchLabels".to_owned()],
+                    ..step("k8s/shop/Deployment/cart", shop, Action::Replace, None)
+                },
+                Step {
+                    conflicts: vec![Conflict {
+                        path: "spec.replicas".to_owned(),
+                        manager: "horizontal-pod-autoscaler".to_owned(),
+                        theirs: value(json!(4)),
+                        ours: value(json!(2)),
+                    }],
+                    ..step("k8s/shop/Deployment/checkout", shop, Action::Conflict, None)
+                },
+            ],
+        }
+    }
+
+    fn creates() -> Plan {
+        let cluster = address("kind.cluster/demo");
+        let objects = (0..60).map(|number| {
+            let kind = ["Deployment", "Service", "ServiceAccount"][number % 3];
+            let reason = Some(Reason::KnownAfter(cluster.clone()));
+            step(
+                &format!("k8s/shop/{kind}/service-{number:02}"),
+                Some("shop"),
+                Action::Create,
+                reason,
+            )
+        });
+        Plan {
+            stack: "demo".to_owned(),
+            steps: std::iter::once(step("kind.cluster/demo", None, Action::Create, Some(Reason::New)))
+                .chain(objects)
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_plan_shows_every_action_with_its_why_at_eighty_columns_of_ascii() {
+        let text = plan_text(&mixed(), &Style::plain(80), false, None);
+        assert!(text.is_ascii(), "{text}");
+        // Counts are one line each, whatever there is to count.
+        let mut lines = text.lines().filter(|line| line.starts_with(' '));
+        assert!(lines.all(|line| line.len() <= 80), "{text}");
+        insta::assert_snapshot!(text, @r#"
+        monitoring, 1 to update
+          ~   k8s/monitoring/ConfigMap/config
+              data[prometheus.yaml]
+                  global:
+                -   interval: 30s
+                +   interval: 15s
+                    timeout: 10s
+
+        shop, 3 to create, 1 to update, 1 to replace, 2 to delete, 2 conflicts, 1 to forget
+          +   k8s/shop/Service/  cart, email
+          +   k8s/shop/Deployment/ads
+              (it was there after the last run and is gone)
+          ~   k8s/shop/Deployment/frontend
+              spec.replicas  5 -> 1  (set by kubectl-edit)
+              spec.template.spec.containers[name=server].image
+                - "registry.example/shop/frontend:v0.10.5"
+                + "registry.example/shop/frontend:v0.10.6"
+              data.token     (secret ...1) -> (secret ...2)
+              spec.paused    (absent) -> true
+          o   k8s/Namespace/kept
+              (no longer in the stack)
+          -   k8s/shop/ConfigMap/  old, older
+              (no longer in the stack)
+          -/+ k8s/shop/Deployment/cart
+              (spec.selector.matchLabels cannot be changed in place)
+              spec.selector.matchLabels  (forces the replace)
+                {"app":"cart"} -> {"app":"cartservice"}
+          !   k8s/shop/Secret/theirs
+              (not ours: made by helm)
+          !   k8s/shop/Deployment/checkout
+              spec.replicas  4 is owned by horizontal-pod-autoscaler; the stack says 2
+
+        What is in conflict is never written: take the field out of the stack, or let
+        its owner give it up.
+        Plan: 3 to create, 2 to update, 1 to replace, 2 to delete, 2 conflicts, 1 to forget; 1 stays as it is.
+        "#);
+    }
+
+    #[test]
+    fn a_plan_uses_a_hundred_and_twenty_columns() {
+        let text = plan_text(&mixed(), &RICH, false, Some(Duration::from_secs(95)));
+        insta::assert_snapshot!(text, @r#"
+        monitoring · 1 to update
+          ~ k8s/monitoring/ConfigMap/config
+              data[prometheus.yaml]
+                  global:
+                -   interval: 30s
+                +   interval: 15s
+                    timeout: 10s
+
+        shop · 3 to create, 1 to update, 1 to replace, 2 to delete, 2 conflicts, 1 to forget
+          + k8s/shop/Service/  cart, email
+          + k8s/shop/Deployment/ads
+              (it was there after the last run and is gone)
+          ~ k8s/shop/Deployment/frontend
+              spec.replicas                                     5 → 1  (set by kubectl-edit)
+              spec.template.spec.containers[name=server].image
+                "registry.example/shop/frontend:v0.10.5" → "registry.example/shop/frontend:v0.10.6"
+              data.token                                        (secret …1) → (secret …2)
+              spec.paused                                       (absent) → true
+          ○ k8s/Namespace/kept
+              (no longer in the stack)
+          - k8s/shop/ConfigMap/  old, older
+              (no longer in the stack)
+          ± k8s/shop/Deployment/cart  (spec.selector.matchLabels cannot be changed in place)
+              spec.selector.matchLabels  {"app":"cart"} → {"app":"cartservice"}  (forces the replace)
+          ! k8s/shop/Secret/theirs
+              (not ours: made by helm)
+          ! k8s/shop/Deployment/checkout
+              spec.replicas  4 is owned by horizontal-pod-autoscaler; the stack says 2
+
+        What is in conflict is never written: take the field out of the stack, or let its owner give it up.
+        Plan: 3 to create, 2 to update, 1 to replace, 2 to delete, 2 conflicts, 1 to forget; 1 stays as it is.
+        This takes about 2 min.
+        "#);
+    }
+
+    #[test]
+    fn a_plan_that_only_creates_stays_short() {
+        let text = plan_text(&creates(), &Style::plain(80), false, Some(Duration::from_mins(4)));
+        insta::assert_snapshot!(text, @r"
+        demo, 1 to create
+          +   kind.cluster/demo
+
+        shop, 60 to create
+          +   k8s/shop/Deployment/      service-00, service-03, service-06, service-09,
+                                        service-12, service-15, service-18, ... 13 more
+          +   k8s/shop/Service/         service-01, service-04, service-07, service-10,
+                                        service-13, service-16, service-19, ... 13 more
+          +   k8s/shop/ServiceAccount/  service-02, service-05, service-08, service-11,
+                                        service-14, service-17, service-20, ... 13 more
+
+        60 resources are planned without asking a server, since kind.cluster/demo is not
+        there yet.
+        Plan: 61 to create.
+        This takes about 4 min.
+        ");
+        let full = plan_text(&creates(), &Style::plain(80), true, None);
+        assert!(
+            (0..60).all(|number| full.contains(&format!("service-{number:02}"))),
+            "{full}"
+        );
+    }
+
+    #[test]
+    fn what_is_taken_down_is_named_in_full() {
+        let mut plan = creates();
+        for step in &mut plan.steps {
+            step.action = Action::Delete;
+            step.reason = Some(Reason::NotWanted);
+        }
+        let text = plan_text(&plan, &Style::plain(80), false, None);
+        assert!(
+            (0..60).all(|number| text.contains(&format!("service-{number:02}"))),
+            "{text}"
+        );
+        assert!(!text.contains("no longer in the stack"), "{text}");
+    }
+
+    #[test]
+    fn an_empty_plan_says_so() {
+        let plan = Plan {
+            stack: "demo".to_owned(),
+            steps: vec![step("kind.cluster/demo", None, Action::Unchanged, None)],
+        };
+        assert_eq!(
+            plan_text(&plan, &RICH, false, None),
+            "No changes: everything stands as the stack file says.\n"
+        );
+    }
+
+    #[test]
+    fn the_document_for_scripts_has_totals_and_only_what_changes() {
+        let document = plan_json(&mixed());
+        let summary = json!({
+            "create": 3, "update": 2, "replace": 1, "delete": 2, "conflict": 2, "forget": 1, "unchanged": 1
+        });
+        assert_eq!(document["summary"], summary);
+        assert_eq!(document["changes"].as_array().unwrap().len(), 11);
+        let frontend = &document["changes"][7];
+        assert_eq!(frontend["address"], "k8s/shop/Deployment/frontend");
+        assert_eq!(frontend["action"], "update");
+        assert_eq!(frontend["fields"][0]["owner"], "kubectl-edit");
+        assert_eq!(
+            frontend["fields"][2]["old"],
+            json!({"is": "secret", "value": "1"})
+        );
+    }
 }

@@ -160,11 +160,19 @@ fn headline(ending: &Ending<'_>, style: &Style) -> String {
     };
     let what = format!("{verb} of {}: {ended}", style.clean(ending.stack));
     let sentence = format!(
-        "{} after {} ({counts})",
+        "{} after {}",
         style.paint(Tone::Strong, &what),
         precise(ending.took)
     );
-    format!("{} {sentence}", style.symbol(symbol))
+    let sentence = format!("{} {sentence}", style.symbol(symbol));
+    if width(&sentence) + width(&counts) + 3 <= style.width {
+        format!("{sentence} ({counts})")
+    } else {
+        format!(
+            "{sentence}\n{}{counts}",
+            " ".repeat(width(style.sign(symbol)) + 1)
+        )
+    }
 }
 
 /// `["140 created", "1 failed"]`.
@@ -264,7 +272,28 @@ mod tests {
 
     #[test]
     fn a_failed_run_says_what_failed_why_and_what_it_held_up() {
-        insta::assert_snapshot!(text(&failed(), &Style::plain(80)), @"");
+        insta::assert_snapshot!(text(&failed(), &Style::plain(80)), @r"
+        Failed
+          !! k8s/monitoring/Deployment/grafana  (create)
+              did not become ready: pod grafana-7d4 cannot pull its image, and will not
+              be able to until that is mended
+              | grafana-7d4  grafana  ErrImagePull
+              | not found
+              hint: kubectl -n monitoring describe pod grafana-7d4
+
+        Not tried: 2 resources, because of k8s/monitoring/Deployment/grafana
+          -  k8s/monitoring/Ingress/grafana
+          -  k8s/monitoring/ServiceMonitor/grafana
+
+        What stands
+          cluster     kind-demo, 3 nodes
+          kubeconfig  .stackup/demo/kubeconfig
+
+        !! apply of demo: only partly done after 1m23s
+           12 created, 1 ready, 1 failed, 2 not tried
+        Next: stackup status
+              stackup open grafana
+        ");
     }
 
     #[test]
@@ -278,7 +307,15 @@ mod tests {
             done: failed().done,
             ..Report::default()
         };
-        insta::assert_snapshot!(text(&report, &style), @"");
+        insta::assert_snapshot!(text(&report, &style), @r"
+        What stands
+          cluster     kind-demo, 3 nodes
+          kubeconfig  .stackup/demo/kubeconfig
+
+        ✓ apply of demo: done after 1m23s (12 created, 1 ready)
+        Next: stackup status
+              stackup open grafana
+        ");
     }
 
     #[test]

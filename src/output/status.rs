@@ -166,7 +166,11 @@ fn table_text(out: &mut String, style: &Style, indent: usize, table: &Table) {
         let room = style.width.saturating_sub(indent + gap).max(20);
         put(
             out,
-            &format!("{}{sign}{}", " ".repeat(indent), style.fit(&line(cells), room)),
+            &format!(
+                "{}{sign}{}",
+                " ".repeat(indent),
+                style.fit(line(cells).trim_end(), room)
+            ),
         );
     }
 }
@@ -215,7 +219,20 @@ mod tests {
     #[test]
     fn a_page_lines_up_its_columns_and_stays_inside_its_width() {
         let text = sections_text(&page(), &Style::plain(60));
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        stack    demo
+        cluster  kind-demo, 3 nodes
+
+        Programs
+          ok docker  27.1
+          !! kind    not found
+                     Install kind, or take kwok.
+
+        Components
+             name        ready  drift
+          ok monitoring  58/58
+          !  shop        34/34  xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...
+        ");
         assert!(text.lines().all(|line| line.len() <= 60));
     }
 }

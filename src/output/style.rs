@@ -145,7 +145,7 @@ impl Style {
 }
 
 /// The colour of an action.
-pub fn action_tone(action: Action) -> Tone {
+pub(super) fn action_tone(action: Action) -> Tone {
     match action {
         Action::Create => Tone::Good,
         Action::Update => Tone::Change,
@@ -155,7 +155,7 @@ pub fn action_tone(action: Action) -> Tone {
 }
 
 /// The sign of a check's state.
-pub fn state_symbol(state: CheckState) -> Symbol {
+pub(super) fn state_symbol(state: CheckState) -> Symbol {
     match state {
         CheckState::Pass => Symbol::Done,
         CheckState::Warn => Symbol::Warning,
@@ -166,7 +166,7 @@ pub fn state_symbol(state: CheckState) -> Symbol {
 }
 
 /// What an action is called once it has happened.
-pub fn past(action: Action) -> &'static str {
+pub(super) fn past(action: Action) -> &'static str {
     match action {
         Action::Create => "created",
         Action::Update => "updated",
@@ -179,7 +179,7 @@ pub fn past(action: Action) -> &'static str {
 }
 
 /// What an action is called before it has happened: `to create`, or `conflict`.
-pub fn ahead(action: Action, count: usize) -> String {
+pub(super) fn ahead(action: Action, count: usize) -> String {
     match action {
         Action::Create => format!("{count} to create"),
         Action::Update => format!("{count} to update"),

@@ -81,20 +81,26 @@ impl Screen {
         }
         let mut text = String::from(BEGIN);
         let up = self.rows(columns);
-        if up > 0 {
-            text.push_str(&format!("\x1b[{up}A"));
-        }
-        text.push('\r');
-        if !stays.is_empty() || columns != self.columns {
-            // Rows move or were wrapped: all is cleared. Else each line is overwritten, which never shows an empty one.
-            text.push_str("\x1b[J");
+        let to_top = if up > 0 {
+            format!("\x1b[{up}A\r")
+        } else {
+            "\r".to_owned()
+        };
+        text.push_str(&to_top);
+        if !stays.is_empty() || picture.is_empty() || columns != self.columns {
+            // Rows move or were wrapped, so all are cleared: one by one, since some terminals keep a copy of a
+            // screen that is cleared from its top. Else each line is overwritten, and never seen empty.
+            text.push_str(&"\x1b[2K\x1b[B".repeat(up));
+            text.push_str(&to_top);
         }
         text.push_str(stays);
         for line in &picture {
             text.push_str(line);
             text.push_str("\x1b[K\n");
         }
-        text.push_str("\x1b[J");
+        if !picture.is_empty() {
+            text.push_str("\x1b[J");
+        }
         text.push_str(END);
         self.drawn = picture;
         self.columns = columns;
@@ -116,49 +122,45 @@ mod tests {
     use super::*;
     use crate::output::live::tests::events;
 
-    /// As much of a terminal as the view uses: lines, a cursor, and a width at which lines wrap.
+    /// As much of a terminal as the view uses.
     fn shown(written: &[u8]) -> Vec<String> {
-        let text = std::str::from_utf8(written).unwrap();
-        let (mut rows, mut at) = (vec![String::new()], 0);
-        let mut rest = text;
+        let (mut rows, mut row, mut column) = (vec![Vec::new()], 0, 0);
+        let mut rest = std::str::from_utf8(written).unwrap();
         while let Some(c) = rest.chars().next() {
             rest = &rest[c.len_utf8()..];
             match c {
                 '\u{1b}' => {
                     let end = rest.find(|c: char| c.is_ascii_alphabetic()).unwrap();
-                    let (argument, command) = (&rest[1..end], &rest[end..=end]);
-                    match command {
-                        "A" => at -= argument.parse::<usize>().unwrap(),
-                        "J" => {
-                            rows.truncate(at + 1);
-                            rows[at].clear();
+                    let argument = &rest[1..end];
+                    match rest.as_bytes()[end] {
+                        b'A' => row -= argument.parse::<usize>().unwrap(),
+                        b'B' => row += 1,
+                        b'J' => {
+                            rows.truncate(row + 1);
+                            rows[row].truncate(column);
                         }
-                        "K" | "h" | "l" | "m" => {}
+                        b'K' => rows[row].truncate(if argument == "2" { 0 } else { column }),
+                        b'h' | b'l' => {}
                         other => panic!("unknown command {other}"),
                     }
                     rest = &rest[end + 1..];
                 }
-                '\n' => {
-                    at += 1;
-                    if rows.len() == at {
-                        rows.push(String::new());
+                '\n' => (row, column) = (row + 1, 0),
+                '\r' => column = 0,
+                c => {
+                    if column < rows[row].len() {
+                        rows[row][column] = c;
+                    } else {
+                        rows[row].push(c);
                     }
-                    // The view writes lines from their first column only.
-                    let next_starts = rest.chars().next().is_some_and(|c| c != '\u{1b}');
-                    if next_starts {
-                        rows[at].clear();
-                    }
+                    column += 1;
                 }
-                '\r' => {
-                    let overwrites = rest.chars().next().is_some_and(|c| c != '\u{1b}');
-                    if overwrites {
-                        rows[at].clear();
-                    }
-                }
-                c => rows[at].push(c),
+            }
+            if row == rows.len() {
+                rows.push(Vec::new());
             }
         }
-        rows
+        rows.into_iter().map(|row| row.into_iter().collect()).collect()
     }
 
     #[test]
@@ -212,7 +214,7 @@ mod tests {
         assert!(
             String::from_utf8(written)
                 .unwrap()
-                .starts_with("\u{1b}[?2026h\u{1b}[3A\r\u{1b}[J")
+                .starts_with("\u{1b}[?2026h\u{1b}[3A\r\u{1b}[2K")
         );
     }
 }

@@ -1,5 +1,3 @@
-use std::fmt::Write as _;
-
 use super::Style;
 
 /// How many columns a text takes; colours take none.
@@ -117,8 +115,8 @@ pub(super) fn hanging(
 
 /// Appends a line, without spaces at its end.
 pub(super) fn put(out: &mut String, line: &str) {
-    // Writing to a String cannot fail.
-    drop(writeln!(out, "{}", line.trim_end()));
+    out.push_str(line.trim_end());
+    out.push('\n');
 }
 
 /// Whether a character changes the order in which others are drawn, which could make one value look like another.

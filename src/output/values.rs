@@ -157,8 +157,14 @@ mod tests {
 
     #[test]
     fn long_differences_fold_and_full_shows_them() {
-        let new = value(Value::String(
-            (0..30).map(|line| format!("line {line}\n")).collect(),
+        let new = value(json!(
+            (0..30)
+                .map(|line| format!("line {line}"))
+                .collect::<Vec<_>>()
+                .join(
+                    "
+"
+                )
         ));
         let folded = lines(&Shown::Absent, &new, false);
         assert_eq!((folded.len(), folded[10].as_str()), (11, "... 20 more lines"));

@@ -56,7 +56,7 @@ pub fn verify_short(verified: &Verified<'_>, style: &Style) -> String {
     for finding in verified.findings {
         match finding.state {
             CheckState::Warn | CheckState::Fail | CheckState::Blocked => {
-                finding_text(&mut out, style, finding)
+                finding_text(&mut out, style, finding);
             }
             CheckState::Pass | CheckState::Skip => {}
         }
@@ -307,7 +307,30 @@ pub(super) mod tests {
     #[test]
     fn the_table_groups_by_area_and_explains_what_does_not_hold() {
         let findings = findings();
-        insta::assert_snapshot!(verify_table(&verified(&findings), &Style::plain(80)), @"");
+        insta::assert_snapshot!(verify_table(&verified(&findings), &Style::plain(80)), @r#"
+        operator -------------------------------------------------------------- 1 passed
+          ok Deployment prometheus-operator is available  1/1 v0.93.1
+
+        prometheus -------------------------------------- 1 failed, 1 blocked, 1 warning
+          !! every selected ServiceMonitor has a live target  prometheus.targets
+               observed  serviceMonitor/shop/redis/0 http://10.244.1.7:9121/metrics
+                         <"connection refused">
+               expected  every target up
+               read      GET /api/v1/targets?state=active
+               hint      The pod answers on no port 9121; its container listens on 9122.
+               fix       kubectl -n shop edit service redis-exporter
+          !  no series has gaps                           prometheus.gaps
+               observed  2 gaps of 30s
+               expected  no gap in the last hour
+               read      GET /api/v1/targets?state=active
+          .. all rules are healthy                        blocked by prometheus.targets
+
+        grafana -------------------------------------------------------------- 1 skipped
+          -  all dashboards are loaded
+               skipped: no right to list ConfigMaps
+
+        !! 5 checks: 1 passed, 1 failed, 1 blocked, 1 warning, 1 skipped  (standard, 18.2s)
+        "#);
     }
 
     #[test]
@@ -318,7 +341,28 @@ pub(super) mod tests {
             unicode: true,
             width: 120,
         };
-        insta::assert_snapshot!(verify_table(&verified(&findings), &style), @"");
+        insta::assert_snapshot!(verify_table(&verified(&findings), &style), @r#"
+        operator ────────────────────────────────────────────────────────────────────────────────── 1 passed
+          ✓ Deployment prometheus-operator is available                           1/1 v0.93.1
+
+        prometheus ──────────────────────────────────────────────────────── 1 failed · 1 blocked · 1 warning
+          ✗ every selected ServiceMonitor has a live target                       prometheus.targets
+              observed  serviceMonitor/shop/redis/0 http://10.244.1.7:9121/metrics <"connection refused">
+              expected  every target up
+              read      GET /api/v1/targets?state=active
+              hint      The pod answers on no port 9121; its container listens on 9122.
+              fix       kubectl -n shop edit service redis-exporter
+          ! no series has gaps                                                    prometheus.gaps
+              observed  2 gaps of 30s
+              expected  no gap in the last hour
+              read      GET /api/v1/targets?state=active
+          ◌ all rules are healthy                                                 blocked by prometheus.targets
+
+        grafana ────────────────────────────────────────────────────────────────────────────────── 1 skipped
+          - all dashboards are loaded                                             skipped: no right to list ConfigMaps
+
+        ✗ 5 checks: 1 passed · 1 failed · 1 blocked · 1 warning · 1 skipped  (standard, 18.2s)
+        "#);
     }
 
     #[test]

@@ -118,9 +118,15 @@ impl Loader<'_> {
         match &items.content {
             // A plain `List` holds objects of any kind.
             Content::List(items) if of.1.is_empty() => {
-                items.iter().for_each(|item| self.document(item, None));
+                for item in items {
+                    self.document(item, None);
+                }
             }
-            Content::List(items) => items.iter().for_each(|item| self.document(item, Some(of))),
+            Content::List(items) => {
+                for item in items {
+                    self.document(item, Some(of));
+                }
+            }
             Content::Scalar(value) if value.is_null() => {}
             Content::Scalar(_) | Content::Map(_) => self.tell(items.place, "items is not a list", None),
         }
@@ -231,9 +237,9 @@ impl Loader<'_> {
             // What is left of these says nothing, and the server would own it.
             object.remove("status");
             if let Some(metadata) = object.get_mut("metadata").and_then(|value| value.as_object_mut()) {
-                SERVER_FIELDS
-                    .iter()
-                    .for_each(|field| drop(metadata.remove(*field)));
+                for field in SERVER_FIELDS {
+                    metadata.remove(field);
+                }
             }
         }
         let name = node.at(&["metadata", "name"]);

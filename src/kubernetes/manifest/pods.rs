@@ -16,12 +16,13 @@ pub(super) struct Use {
 /// The path to the pod template of a workload: what holds the pod's metadata and spec.
 fn template_path(group: &str, kind: &str) -> Option<&'static [&'static str]> {
     match (group, kind) {
-        ("", "Pod") => Some(&[]),
+        ("", "Pod") | (MONITORING, "Prometheus" | "PrometheusAgent" | "Alertmanager" | "ThanosRuler") => {
+            Some(&[])
+        }
         ("", "ReplicationController")
         | ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
         | ("batch", "Job") => Some(&["spec", "template"]),
         ("batch", "CronJob") => Some(&["spec", "jobTemplate", "spec", "template"]),
-        (MONITORING, "Prometheus" | "PrometheusAgent" | "Alertmanager" | "ThanosRuler") => Some(&[]),
         _ => None,
     }
 }
@@ -39,12 +40,8 @@ pub(super) fn has_pods(object: &Object) -> bool {
 /// The JSON pointer of the pod spec, if pods come of such an object.
 pub(super) fn spec_pointer(group: &str, kind: &str) -> Option<String> {
     let path = template_path(group, kind)?;
-    Some(
-        path.iter()
-            .chain(&["spec"])
-            .map(|key| format!("/{key}"))
-            .collect(),
-    )
+    let path: Vec<&str> = [""].iter().chain(path).chain(&["spec"]).copied().collect();
+    Some(path.join("/"))
 }
 
 /// The labels of the pods that come of this object, as far as the manifest says.
@@ -56,7 +53,7 @@ pub(super) fn labels(object: &Object) -> Option<&Map<String, Value>> {
     at(template, &["metadata", "labels"])?.as_object()
 }
 
-/// The ServiceAccount that the pods of this object run as.
+/// The service account that the pods of this object run as.
 pub(super) fn service_account(object: &Object) -> Option<&str> {
     let spec = spec(object)?;
     let name = text_at(spec, &["serviceAccountName"]).filter(|name| !name.is_empty());

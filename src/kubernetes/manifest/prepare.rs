@@ -1,11 +1,10 @@
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde_json::Value;
 
 use super::{
     component::{self, Definition},
-    files::{self, Text},
-    images, load,
+    files, images, load,
     object::{Object, Source},
     options,
     patch::{Patch, Patched},
@@ -46,29 +45,21 @@ pub(super) fn prepare(
         .iter()
         .flat_map(|text| load::load(text, mistakes))
         .collect();
-    let in_component = source(
-        files.definition.as_ref().map(|text: &Text| text.file.clone()),
-        model,
-    );
-    let in_stack = source(None, model);
-    let mut tell = |source: &Source, message: String, hint: Option<String>| {
-        mistakes.push(source.mistake(format!("component '{}': {message}", component.name), hint));
+    let file = files
+        .definition
+        .map_or_else(|| model.folder.clone(), |text| text.file);
+    let mut told = Told {
+        component,
+        of_component: source(file),
+        of_stack: source(model.folder.clone()),
+        mistakes,
     };
-
     // Values and patches are checked even if the objects are not all there.
-    let by_options = options::patches(&definition, &component.values).unwrap_or_else(|faults| {
-        faults
-            .into_iter()
-            .for_each(|(message, hint)| tell(&in_stack, message, hint));
-        Vec::new()
-    });
-    let mut by_user = Vec::new();
-    for (index, value) in component.patches.iter().enumerate() {
-        match user_patch(value) {
-            Ok(patch) => by_user.push(patch),
-            Err(fault) => tell(&in_stack, format!("patches: number {} {fault}", index + 1), None),
-        }
+    let (by_options, by_user) = requested(&definition, &mut told);
+    if told.mistakes.len() > before {
+        return None;
     }
+
     let mut patched = Patched {
         namespace: component
             .namespace
@@ -77,46 +68,21 @@ pub(super) fn prepare(
         deleted: Vec::new(),
         objects,
     };
-    let named: Vec<String> = patched
-        .objects
-        .iter()
-        .flat_map(|object| images::of(&object.value))
-        .collect();
-    if mistakes.len() > before {
-        return None;
-    }
-
-    let mut tell = |source: &Source, message: String, hint: Option<String>| {
-        mistakes.push(source.mistake(format!("component '{}': {message}", component.name), hint));
-    };
+    let before = names(&patched.objects);
     let profile = definition.profiles.get(model.cluster.provider());
     let by_profile = profile.map_or(&[][..], |profile| &profile.patches);
     for patch in by_profile.iter().chain(&by_options) {
-        patched
-            .apply(patch, true)
-            .into_iter()
-            .for_each(|fault| tell(&in_component, fault, None));
-    }
-    for patch in &by_user {
-        patched.apply(patch, false).into_iter().for_each(|fault| {
-            let hint = "a target's kind, name and namespace must each be equal to the object's";
-            tell(&in_stack, fault, Some(hint.to_owned()));
-        });
-    }
-    let kept: Vec<String> = patched
-        .objects
-        .iter()
-        .flat_map(|object| images::of(&object.value))
-        .collect();
-    for key in component.images.keys() {
-        if !images::concerns(key, &named) && !images::concerns(key, &kept) {
-            let mut known = kept.clone();
-            known.sort();
-            known.dedup();
-            let hint = format!("it names: {}", known.join(", "));
-            tell(&in_stack, format!("images: nothing uses '{key}'"), Some(hint));
+        for fault in patched.apply(patch, true) {
+            told.of_component(&fault);
         }
     }
+    for patch in &by_user {
+        for fault in patched.apply(patch, false) {
+            let hint = "a target's kind, name and namespace must each be equal to the object's";
+            told.of_stack(&fault, Some(hint.to_owned()));
+        }
+    }
+    check_images(&before, &names(&patched.objects), &mut told);
     for object in &mut patched.objects {
         images::rewrite(&mut object.value, &component.images);
         for (key, value) in &component.labels {
@@ -124,18 +90,72 @@ pub(super) fn prepare(
         }
         object.set_label("stackup/stack", &model.name);
     }
-    let Patched {
-        objects,
-        deleted,
-        namespace,
-    } = patched;
     Some(Prepared {
+        objects: patched.objects,
+        deleted: patched.deleted,
+        namespace: patched.namespace,
+        source: told.of_component,
         definition,
-        objects,
-        deleted,
-        namespace,
-        source: in_component,
     })
+}
+
+/// Where mistakes about a component as a whole go.
+struct Told<'a> {
+    component: &'a ComponentModel,
+    of_component: Source,
+    of_stack: Source,
+    mistakes: &'a mut Vec<Mistake>,
+}
+
+impl Told<'_> {
+    /// A mistake in the component's own word.
+    fn of_component(&mut self, message: &str) {
+        let message = format!("component '{}': {message}", self.component.name);
+        self.mistakes.push(self.of_component.mistake(message, None));
+    }
+
+    /// A mistake in what the stack file says of the component.
+    fn of_stack(&mut self, message: &str, hint: Option<String>) {
+        let message = format!("component '{}': {message}", self.component.name);
+        self.mistakes.push(self.of_stack.mistake(message, hint));
+    }
+}
+
+/// The patches that the stack file asks for, by values and outright.
+fn requested(definition: &Definition, told: &mut Told<'_>) -> (Vec<Patch>, Vec<Patch>) {
+    let by_options = options::patches(definition, &told.component.values).unwrap_or_else(|faults| {
+        for (message, hint) in faults {
+            told.of_stack(&message, hint);
+        }
+        Vec::new()
+    });
+    let mut by_user = Vec::new();
+    for (index, value) in told.component.patches.iter().enumerate() {
+        match user_patch(value) {
+            Ok(patch) => by_user.push(patch),
+            Err(fault) => told.of_stack(&format!("patches: number {} {fault}", index + 1), None),
+        }
+    }
+    (by_options, by_user)
+}
+
+/// A key of `images:` that nothing uses is a slip; what another patch deleted still counts.
+fn check_images(before: &[String], after: &[String], told: &mut Told<'_>) {
+    for key in told.component.images.keys() {
+        if !images::concerns(key, before) && !images::concerns(key, after) {
+            let hint = format!("it names: {}", after.join(", "));
+            told.of_stack(&format!("images: nothing uses '{key}'"), Some(hint));
+        }
+    }
+}
+
+/// The images that objects name, each once.
+fn names(objects: &[Object]) -> Vec<String> {
+    let names: BTreeSet<String> = objects
+        .iter()
+        .flat_map(|object| images::of(&object.value))
+        .collect();
+    names.into_iter().collect()
 }
 
 fn user_patch(value: &Value) -> Result<Patch, String> {
@@ -149,10 +169,8 @@ fn user_patch(value: &Value) -> Result<Patch, String> {
     }
 }
 
-/// The file that a mistake is told of when no place in it is known.
-fn source(file: Option<PathBuf>, model: &StackModel) -> Source {
-    Source {
-        file: file.unwrap_or_else(|| model.folder.clone()),
-        place: Place::default(),
-    }
+/// A file as a whole, for mistakes whose place in it is not known.
+fn source(file: PathBuf) -> Source {
+    let place = Place::default();
+    Source { file, place }
 }

@@ -126,7 +126,9 @@ pub(super) fn documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
             .filter_map(|document| document.map_err(|error| faults.push(fault(&error))).ok())
             .collect()
     });
-    nodes.iter().for_each(|node| node.doubles(&mut faults));
+    for node in &nodes {
+        node.doubles(&mut faults);
+    }
     (nodes, faults)
 }
 

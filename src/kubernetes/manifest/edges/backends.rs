@@ -80,9 +80,9 @@ pub(super) fn infer<'a>(index: &Index<'a>, edges: &mut Edges) -> Vec<Gate<'a>> {
 
 fn wait(number: usize, service: usize, backends: &[usize], edges: &mut Edges) {
     edges.need(number, service, Until::Applied);
-    backends
-        .iter()
-        .for_each(|backend| edges.need(number, *backend, Until::Ready));
+    for backend in backends {
+        edges.need(number, *backend, Until::Ready);
+    }
 }
 
 fn is_configuration(object: &Object) -> bool {
@@ -98,9 +98,9 @@ pub(super) fn intercept(index: &Index<'_>, types: &Types, gates: &[Gate<'_>], ed
         let before = edges.closure(&before);
         for (number, item) in index.iter() {
             if before.get(number) != Some(&true) && gate.concerns.object(&item.object, types) {
-                gate.backends
-                    .iter()
-                    .for_each(|backend| edges.need(number, *backend, Until::Ready));
+                for backend in &gate.backends {
+                    edges.need(number, *backend, Until::Ready);
+                }
             }
         }
     }
@@ -136,7 +136,10 @@ impl Concerns<'_> {
 }
 
 /// Workloads with the labels of their pods, by namespace.
-struct Workloads<'a>(HashMap<&'a str, Vec<(usize, &'a Map<String, Value>)>>);
+struct Workloads<'a>(HashMap<&'a str, Vec<Workload<'a>>>);
+
+/// An item and the labels of its pods.
+type Workload<'a> = (usize, &'a Map<String, Value>);
 
 impl<'a> Workloads<'a> {
     fn new(index: &Index<'a>) -> Self {

@@ -11,8 +11,9 @@ pub(super) fn infer(index: &Index<'_>, depends_on: &[Vec<usize>], crds: &Definit
             ends.last(*needed, depends_on, &mut seen, &mut last);
         }
         for item in ends.first.get(component).into_iter().flatten() {
-            last.iter()
-                .for_each(|needed| edges.need(*item, *needed, Until::Ready));
+            for needed in &last {
+                edges.need(*item, *needed, Until::Ready);
+            }
         }
     }
 }
@@ -54,9 +55,9 @@ impl Ends {
             if let Some((working, other)) = last.get_mut(item.component) {
                 let works = pods::has_pods(&item.object) || crds.contains_key(&item.object.group_kind());
                 if works {
-                    working.push(number)
+                    working.push(number);
                 } else {
-                    other.push(number)
+                    other.push(number);
                 }
             }
         }

@@ -188,6 +188,9 @@ pub(super) fn texts<'a>(value: &'a Value, path: &[&str]) -> impl Iterator<Item =
 mod tests {
     use crate::kubernetes::manifest::fixture::Fixture;
 
+    /// Objects, and the edges between them.
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
     /// Objects in a short form: `apiVersion kind name [namespace]`, then JSON fields.
     fn text(objects: &[(&str, &str)]) -> String {
         objects
@@ -197,10 +200,10 @@ mod tests {
                 let mut part = || parts.next().unwrap_or_default();
                 let (api_version, kind, name, namespace) = (part(), part(), part(), part());
                 let namespace = if namespace.is_empty() { String::new() } else { format!(", namespace: {namespace}") };
-                let fields = if fields.starts_with("metadata") { String::new() } else { format!(", {fields}") };
-                format!("{{apiVersion: {api_version}, kind: {kind}, metadata: {{name: {name}{namespace}}}{fields}}}\n---\n")
+                format!("{{apiVersion: {api_version}, kind: {kind}, metadata: {{name: {name}{namespace}}}, {fields}}}\n---\n")
             })
-            .collect()
+            .collect::<Vec<_>>()
+            .concat()
     }
 
     const RBAC: &str = "rbac.authorization.k8s.io/v1";
@@ -216,7 +219,7 @@ mod tests {
     #[test]
     fn objects_need_what_they_live_in_and_what_they_name() {
         let (crd, crd_fields) = crd();
-        let cases: &[(&[(&str, &str)], &[&str])] = &[
+        let cases: &[Case] = &[
             (
                 &[("v1 Namespace x", "spec: {}"), ("v1 ConfigMap a x", "data: {}")],
                 &["x/ConfigMap/a => Namespace/x"],
@@ -436,9 +439,11 @@ mod tests {
         };
         let resource = text(&[("e.com/v1 W w z", "spec: {}")]);
         let edge = "z/W/w -> x/Deployment/d".to_owned();
+        let of_operator = "x/Deployment/d => CustomResourceDefinition/ws.e.com".to_owned();
         for (group, expected) in [("e.com", true), ("'*'", true), ("other.com", false)] {
             let both = Fixture::new(&[("one", &format!("{}{resource}", operator(group)))]);
             assert_eq!(both.edges().contains(&edge), expected, "{group}");
+            assert_eq!(both.edges().contains(&of_operator), expected, "{group}");
             let apart = Fixture::new(&[("one", &operator(group)), ("two", &resource)]);
             assert_eq!(
                 apart.edges().contains(&edge),

@@ -40,7 +40,7 @@ fn is_binding(object: &Object) -> bool {
     object.is(RBAC, "RoleBinding") || object.is(RBAC, "ClusterRoleBinding")
 }
 
-/// The ServiceAccounts that an object gives rights to, by namespace and name.
+/// The service accounts that an object gives rights to, by namespace and name.
 pub(super) fn bound_accounts(object: &Object) -> Vec<(&str, &str)> {
     let subjects = if is_binding(object) {
         list_at(&object.value, &["subjects"])
@@ -65,9 +65,9 @@ pub(super) fn role(index: &Index<'_>, item: &Item) -> Option<usize> {
 }
 
 /// Custom resources come after what works on them, so that they go before it: only a running operator removes what it
-/// made of them.
+/// made of them. The operator in turn comes after the CRDs: many look once, when they start, which types are served.
 ///
-/// An operator is a Deployment or StatefulSet whose account has rights on the resource's API group, in the component
+/// An operator is a `Deployment` or `StatefulSet` whose account has rights on the resource's API group, in the component
 /// that holds the resource or its CRD.
 pub(super) fn infer(index: &Index<'_>, crds: &Definitions, accounts: &Accounts<'_>, edges: &mut Edges) {
     let mut operators: HashMap<&str, BTreeSet<usize>> = HashMap::new();
@@ -90,19 +90,25 @@ pub(super) fn infer(index: &Index<'_>, crds: &Definitions, accounts: &Accounts<'
             }
         }
     }
+    let component = |number: usize| index.items.get(number).map(|item| item.component);
+    let of_group = |group: &str| {
+        let named = [group, "*"].map(|group| operators.get(group).into_iter().flatten().copied());
+        named.into_iter().flatten().collect::<Vec<usize>>()
+    };
+    for ((group, _), crd) in crds {
+        for operator in of_group(group) {
+            if component(operator) == component(*crd) {
+                edges.need(operator, *crd, Until::Ready);
+            }
+        }
+    }
     for (number, item) in index.iter() {
         let Some(crd) = crds.get(&item.object.group_kind()) else {
             continue;
         };
-        let homes = [
-            Some(item.component),
-            index.items.get(*crd).map(|crd| crd.component),
-        ];
-        for group in [item.object.group(), "*"] {
-            for operator in operators.get(group).into_iter().flatten() {
-                if homes.contains(&index.items.get(*operator).map(|operator| operator.component)) {
-                    edges.need(number, *operator, Until::Applied);
-                }
+        for operator in of_group(item.object.group()) {
+            if [component(number), component(*crd)].contains(&component(operator)) {
+                edges.need(number, operator, Until::Applied);
             }
         }
     }

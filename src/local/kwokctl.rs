@@ -1,0 +1,207 @@
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    Answer, Call, Kubeconfig, Local, LocalError,
+    cluster::{self, KUBECONFIG},
+    files,
+    process::Process,
+};
+use crate::resource::Target;
+
+/// The programs of a control plane.
+pub(crate) const PROGRAMS: [&str; 7] = [
+    "kwokctl",
+    "kwok",
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubectl",
+];
+
+/// What runs in a cluster, as kwokctl names it.
+pub(crate) const COMPONENTS: [&str; 5] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kwok-controller",
+];
+
+/// The prefix of worker names, and what kwokctl labels them with.
+pub(crate) const WORKER: &str = "worker";
+
+/// Where a kwok cluster keeps everything, and the calls of its programs.
+pub(crate) struct Place {
+    /// `kwok/` in the data folder: kwokctl's work folder, and its home.
+    pub(crate) folder: PathBuf,
+    /// The cluster's own folder in it.
+    pub(crate) cluster: PathBuf,
+    pub(crate) name: String,
+}
+
+impl Place {
+    pub(crate) fn of(local: &Local, target: &Target) -> Result<Self, LocalError> {
+        let name = cluster::name(target)?.to_owned();
+        let folder = local.path("kwok");
+        Ok(Self {
+            cluster: folder.join("clusters").join(&name),
+            folder,
+            name,
+        })
+    }
+
+    pub(crate) fn mark(&self) -> PathBuf {
+        self.folder.join("stackup.json")
+    }
+
+    pub(crate) fn options(&self) -> PathBuf {
+        self.folder.join("options.json")
+    }
+
+    /// Where kwokctl writes its entry, so that it leaves the user's file alone; ours is made from the cluster's own.
+    pub(crate) fn their_kubeconfig(&self) -> PathBuf {
+        self.folder.join(KUBECONFIG)
+    }
+
+    /// Whether kwokctl has finished writing it: without either file it could not be started again.
+    pub(crate) fn whole(&self) -> bool {
+        self.cluster.join("kwok.yaml").exists() && self.cluster.join("kubeconfig.yaml").exists()
+    }
+
+    pub(crate) fn processes(&self) -> Result<Vec<Process>, LocalError> {
+        Process::from_folder(&self.cluster.join("bin"))
+    }
+
+    pub(crate) fn stopped(&self) -> Result<Vec<String>, LocalError> {
+        let processes = self.processes()?;
+        let runs = |name: &str| processes.iter().any(|process| process.name() == name);
+        Ok(COMPONENTS
+            .iter()
+            .filter(|name| !runs(name))
+            .map(|&name| name.to_owned())
+            .collect())
+    }
+
+    /// Removes the notes of processes that are gone. After a restart of the machine their ids may be someone else's,
+    /// and kwokctl would take those for its own: it would not start, and stop the wrong ones.
+    pub(crate) fn forget_dead(&self) -> Result<(), LocalError> {
+        let processes = self.processes()?;
+        for component in COMPONENTS {
+            if !processes.iter().any(|process| process.name() == component) {
+                files::remove(&self.cluster.join("pids").join(format!("{component}.pid")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A call of kwokctl that touches nothing outside our folder.
+    pub(crate) fn kwokctl(&self, local: &Local) -> Result<Call, LocalError> {
+        let call = local.programs().call("kwokctl")?;
+        Ok(call
+            .without("KWOK_")
+            .env("KWOK_WORKDIR", &self.folder)
+            .env("HOME", self.folder.join("home"))
+            .args(["--name", &self.name]))
+    }
+
+    /// A call of kubectl that asks the API server for a path.
+    pub(crate) async fn get(&self, local: &Local, path: &str) -> Result<Answer, LocalError> {
+        let call = local
+            .programs()
+            .call("kubectl")?
+            .env("HOME", self.folder.join("home"));
+        let call = call.arg("--kubeconfig").arg(self.cluster.join("kubeconfig.yaml"));
+        call.args(["--request-timeout=10s", "get", "--raw", path])
+            .answer()
+            .await
+    }
+
+    pub(crate) async fn scale(&self, local: &Local, workers: u32) -> Result<(), LocalError> {
+        let call = self
+            .kwokctl(local)?
+            .args(["scale", "node", WORKER, "--serial-length", "1"]);
+        call.args(["--replicas", &workers.to_string()])
+            .run()
+            .await
+            .map(drop)
+    }
+}
+
+/// The context's name, as kwokctl makes it.
+pub(crate) fn context(cluster: &str) -> String {
+    format!("kwok-{cluster}")
+}
+
+pub(crate) fn write_kubeconfig(local: &Local, place: &Place) -> Result<(), LocalError> {
+    let theirs = Kubeconfig::read(&place.cluster.join("kubeconfig.yaml"))?;
+    theirs
+        .select(&context(&place.name))?
+        .embed()?
+        .write(&local.kubeconfig())
+}
+
+/// The version of the API server that is found: `v1.34.4`.
+pub(crate) async fn version(local: &Local) -> Result<String, LocalError> {
+    let answer = local
+        .programs()
+        .call("kube-apiserver")?
+        .args(["--version"])
+        .run()
+        .await?;
+    let text = answer.text();
+    text.split_whitespace()
+        .find(|word| word.starts_with('v'))
+        .map(str::to_owned)
+        .ok_or_else(|| LocalError::Answer {
+            command: answer.command,
+            why: format!("'{text}' holds no version"),
+        })
+}
+
+/// kwokctl's configuration. It listens on loopback only, since its etcd asks for no credentials; and we choose the
+/// ports, since kwokctl tries them in a fixed order, where two that start at once meet.
+pub(crate) fn options(local: &Local, kubernetes: &str) -> Result<Value, LocalError> {
+    let program = |name: &str| local.programs().find(name);
+    let mut options = json!({
+        "runtime": "binary",
+        "kubeVersion": kubernetes,
+        "bindAddress": "127.0.0.1",
+        "disableQPSLimits": true,
+        "etcdBinary": program("etcd")?,
+        "kubeApiserverBinary": program("kube-apiserver")?,
+        "kubeControllerManagerBinary": program("kube-controller-manager")?,
+        "kubeSchedulerBinary": program("kube-scheduler")?,
+        "kwokControllerBinary": program("kwok")?,
+        "kubectlBinary": program("kubectl")?,
+    });
+    let names = [
+        "kubeApiserverPort",
+        "etcdPort",
+        "etcdPeerPort",
+        "kubeControllerManagerPort",
+        "kubeSchedulerPort",
+        "kwokControllerPort",
+    ];
+    // All are held until all are known, so that no port comes twice.
+    let listeners = names.map(|_| TcpListener::bind(("127.0.0.1", 0)));
+    if let Some(options) = options.as_object_mut() {
+        for (name, listener) in names.into_iter().zip(listeners) {
+            let port = listener
+                .and_then(|listener| listener.local_addr())
+                .map_err(LocalError::file("find a free port on", Path::new("127.0.0.1")))?
+                .port();
+            options.insert(name.to_owned(), port.into());
+        }
+    }
+    Ok(json!({
+        "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
+        "kind": "KwokctlConfiguration",
+        "options": options,
+    }))
+}
