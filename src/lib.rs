@@ -1,5 +1,6 @@
 //! The architecture of `stackup` (this page is completed with the rooms).
 
+pub mod checks;
 pub mod cli;
 pub mod engine;
 pub mod graph;
