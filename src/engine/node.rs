@@ -161,13 +161,24 @@ impl Node {
         match self.action {
             Action::Update => self.change().await,
             Action::Replace => {
-                wait::retry(&self.run, &self.target, |target| self.kind.delete(target)).await?;
+                wait::retry(&self.run, self.kind.traits(), &self.target, |target| {
+                    self.kind.delete(target)
+                })
+                .await?;
                 self.until_gone().await?;
-                Ok(wait::retry(&self.run, &self.target, |target| self.kind.create(target)).await?)
+                Ok(
+                    wait::retry(&self.run, self.kind.traits(), &self.target, |target| {
+                        self.kind.create(target)
+                    })
+                    .await?,
+                )
             }
-            Action::Create => {
-                Ok(wait::retry(&self.run, &self.target, |target| self.kind.create(target)).await?)
-            }
+            Action::Create => Ok(
+                wait::retry(&self.run, self.kind.traits(), &self.target, |target| {
+                    self.kind.create(target)
+                })
+                .await?,
+            ),
             Action::Delete | Action::Forget | Action::Conflict | Action::Unchanged => Ok(Made::default()),
         }
     }
@@ -175,7 +186,11 @@ impl Node {
     /// Updates in place; if the thing moved since it was looked at, looks again, as long as the difference is no worse.
     async fn change(&self) -> Result<Made, Halt> {
         for _ in 0..MOVES {
-            match wait::retry(&self.run, &self.target, |target| self.kind.update(target)).await {
+            match wait::retry(&self.run, self.kind.traits(), &self.target, |target| {
+                self.kind.update(target)
+            })
+            .await
+            {
                 Err(error) if error.cause == Cause::Outdated => {
                     let seen =
                         wait::observe(&self.run, self.kind.as_ref(), std::slice::from_ref(&self.target))
@@ -206,7 +221,10 @@ impl Node {
                 if self.run.cancel.stopped().is_some() {
                     return Err(Halt::Left);
                 }
-                wait::retry(&self.run, &self.target, |target| self.kind.delete(target)).await?;
+                wait::retry(&self.run, self.kind.traits(), &self.target, |target| {
+                    self.kind.delete(target)
+                })
+                .await?;
             }
             self.until_gone().await
         };
