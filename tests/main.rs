@@ -7,4 +7,8 @@
     reason = "tests start programs, read the environment, and wait for other processes"
 )]
 
+#[cfg(all(feature = "faults", feature = "kubernetes"))]
+mod faults;
+#[cfg(feature = "kubernetes")]
+mod interruptions;
 mod support;
