@@ -8,3 +8,6 @@
 )]
 
 mod support;
+
+#[cfg(feature = "kubernetes")]
+mod conformance;
