@@ -12,3 +12,6 @@ mod faults;
 #[cfg(feature = "kubernetes")]
 mod interruptions;
 mod support;
+
+#[cfg(feature = "kubernetes")]
+mod conformance;
