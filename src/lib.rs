@@ -1,5 +1,7 @@
 //! The architecture of `stackup` (this page is completed with the rooms).
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod cli;
 pub mod engine;
 pub mod graph;
