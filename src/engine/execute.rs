@@ -277,7 +277,9 @@ impl Coordinator<'_> {
                 let _ended = answer.send(());
             }
         }
-        applied.into_iter().for_each(|i| self.apply(i));
+        for i in applied {
+            self.apply(i);
+        }
     }
 
     async fn write(&mut self, records: Vec<Record>) {

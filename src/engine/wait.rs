@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a call that may succeed later is made again and again.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The first and the longest pause between looks at a resource that has no watch.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 

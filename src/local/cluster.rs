@@ -4,11 +4,14 @@ use serde_json::{Value, json};
 use super::{Kubeconfig, Local, LocalError, files};
 use crate::{
     model::{Address, FieldChange, Shown},
-    resource::{Cause, Change, ResourceError, Stack, Target},
+    resource::{Cause, Change, Readiness, ResourceError, Stack, Target},
 };
 
 /// The name of our own kubeconfig in the data folder.
 pub(crate) const KUBECONFIG: &str = "kubeconfig";
+
+/// Why a cluster is of no use that an interrupted run began, whose program ended too.
+pub(crate) const HALF_MADE: &str = "half made by an interrupted run";
 
 /// What every kind of cluster tells: the same fields, so that everything above a cluster is the same code.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -39,9 +42,9 @@ pub(crate) struct Cluster {
     /// Whether the program that an interrupted run started is still making it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) in_the_making: bool,
-    /// Whether an interrupted run left it half made, so that it must be made again.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) half_made: bool,
+    /// Why it can never work and must be made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) broken: Option<String>,
     /// What does not run though it should, and can be started again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) stopped: Vec<String>,
@@ -51,12 +54,8 @@ impl Cluster {
     /// What an interrupted run or a restart of the machine asks for.
     pub(crate) fn repairs(&self) -> Change {
         let mut change = Change::default();
-        if self.half_made {
-            change.force(
-                "created",
-                json!("half made by an interrupted run"),
-                json!("whole"),
-            );
+        if let Some(why) = &self.broken {
+            change.force("created", json!(why), json!("whole"));
         }
         if self.in_the_making {
             change.differs(
@@ -76,12 +75,18 @@ impl Cluster {
         change
     }
 
+    /// Notes why it can never work.
+    pub(crate) fn break_for(&mut self, why: &str) -> Readiness {
+        self.broken = Some(why.to_owned());
+        Readiness::Failed(why.to_owned())
+    }
+
     /// Fills in what the kubeconfig in the data folder tells; that there is none means that it must be written.
     pub(crate) fn with_kubeconfig(&mut self, local: &Local) {
         let file = Kubeconfig::read(&local.kubeconfig()).and_then(|file| file.select(&self.context));
         match file {
             Ok(file) => self.server = file.server().map(str::to_owned),
-            Err(_) if self.half_made => {}
+            Err(_) if self.broken.is_some() => {}
             Err(_) => self.stopped.push(KUBECONFIG.to_owned()),
         }
     }
@@ -180,7 +185,7 @@ mod tests {
     #[test]
     fn a_half_made_cluster_must_be_replaced_and_a_stopped_one_started() {
         let half = Cluster {
-            half_made: true,
+            broken: Some(HALF_MADE.to_owned()),
             ..Cluster::default()
         };
         assert_eq!(half.repairs().forces, ["created"]);

@@ -21,6 +21,23 @@ pub(crate) struct Container {
     config: Config,
     #[serde(default)]
     mounts: Vec<Mount>,
+    #[serde(default)]
+    network_settings: NetworkSettings,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    #[serde(default)]
+    networks: BTreeMap<String, Attachment>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Attachment {
+    #[serde(rename = "IPAddress", default)]
+    address: String,
+    #[serde(rename = "GlobalIPv6Address", default)]
+    address6: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -52,6 +69,14 @@ impl Container {
     /// Whether it runs.
     pub(crate) fn runs(&self) -> bool {
         self.state.running
+    }
+
+    /// Its addresses in Docker's networks.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &str> {
+        let networks = self.network_settings.networks.values();
+        networks
+            .flat_map(|network| [network.address.as_str(), network.address6.as_str()])
+            .filter(|address| !address.is_empty())
     }
 
     /// The image that it was made from, as it was named.

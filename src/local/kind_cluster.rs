@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Call, Local, LocalError,
-    cluster::{self, Cluster, Differences, KUBECONFIG, is_version},
+    cluster::{self, Cluster, Differences, HALF_MADE, KUBECONFIG, is_version},
     docker::{Container, containers, docker, inside, network_exists, network_used},
     files,
     kind_config::{KindConfig, MARK},
@@ -20,6 +20,9 @@ use crate::{
 
 /// Where kubeadm puts the administrator's credentials on a control-plane node.
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
+
+/// Why a cluster is of no use whose control plane looks for itself at an address that it had before.
+const MOVED: &str = "its address changed when its containers were started again";
 
 /// A cluster whose nodes are containers, made by the `kind` program.
 pub(crate) struct KindCluster;
@@ -240,10 +243,8 @@ async fn readiness(
     nodes: &[&Container],
     outputs: &mut Cluster,
 ) -> Result<Readiness, LocalError> {
-    let half_made = Readiness::Failed("an interrupted run left it half made".to_owned());
     let Some(control_plane) = nodes.iter().find(|node| node.is("control-plane")) else {
-        outputs.half_made = true;
-        return Ok(half_made);
+        return Ok(outputs.break_for(HALF_MADE));
     };
     outputs.stopped = nodes
         .iter()
@@ -257,14 +258,15 @@ async fn readiness(
         )));
     }
     let programs = local.programs();
-    if !inside(programs, control_plane, &["test", "-e", ADMIN])?
-        .answer()
-        .await?
-        .status
-        .success()
-    {
-        outputs.half_made = true;
-        return Ok(half_made);
+    // The answer is a word, and not a status: docker too fails with 1.
+    let asked = [
+        "sh",
+        "-c",
+        "test -e /etc/kubernetes/admin.conf && echo there; true",
+    ];
+    let there = docker(programs, inside(programs, control_plane, &asked)?).await?;
+    if there.text().is_empty() {
+        return Ok(outputs.break_for(HALF_MADE));
     }
     let get = [
         "kubectl",
@@ -278,6 +280,9 @@ async fn readiness(
     ];
     let answer = inside(programs, control_plane, &get)?.answer().await?;
     if !answer.status.success() {
+        if !keeps_its_address(local, control_plane).await? {
+            return Ok(outputs.break_for(MOVED));
+        }
         let why = answer.stderr.lines().last().unwrap_or("no answer").trim();
         return Ok(Readiness::NotYet(format!("the API server: {why}")));
     }
@@ -293,8 +298,7 @@ async fn readiness(
         .as_ref()
         .is_some_and(|known| known.outputs.get("server").is_some_and(Value::is_string));
     if !once_whole && !whole(objects, nodes) {
-        outputs.half_made = true;
-        return Ok(half_made);
+        return Ok(outputs.break_for(HALF_MADE));
     }
     if wanted.is_some_and(KindConfig::without_network) {
         return Ok(Readiness::Ready);
@@ -303,6 +307,24 @@ async fn readiness(
         None => Readiness::Ready,
         Some(why) => Readiness::NotYet(why),
     })
+}
+
+/// Whether the API server is still told to listen where its container is. Docker gives addresses anew when containers
+/// are started again; most node images follow, and where one does not, the cluster never comes back.
+async fn keeps_its_address(local: &Local, control_plane: &Container) -> Result<bool, LocalError> {
+    let asked = [
+        "sh",
+        "-c",
+        "cat /etc/kubernetes/manifests/kube-apiserver.yaml; true",
+    ];
+    let programs = local.programs();
+    let manifest = docker(programs, inside(programs, control_plane, &asked)?)
+        .await?
+        .text();
+    Ok(manifest.is_empty()
+        || control_plane
+            .addresses()
+            .any(|address| manifest.contains(address)))
 }
 
 /// The processes of kind that an earlier run of ours started for this cluster and that still run.
@@ -349,7 +371,9 @@ async fn remove_network(local: &Local) -> Result<(), LocalError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{panic::AssertUnwindSafe, sync::Arc};
+
+    use futures::FutureExt;
 
     use super::{
         super::{room::kinds, test},
@@ -407,13 +431,31 @@ mod tests {
         };
         let folder = tempfile::tempdir().unwrap();
         let local = Arc::new(test::local(folder.path()));
-        let kinds = kinds(&local);
+        let name = format!("test-{}", std::process::id());
+        let outcome = AssertUnwindSafe(life(&local, &name, &image)).catch_unwind().await;
+        if let Err(broken) = outcome {
+            // Whatever broke, no containers stay.
+            let delete = kind(&local)
+                .unwrap()
+                .args(["delete", "cluster", "--name", &cluster_name(&name)]);
+            delete
+                .arg("--kubeconfig")
+                .arg(local.kubeconfig())
+                .run()
+                .await
+                .unwrap();
+            std::panic::resume_unwind(broken);
+        }
+    }
+
+    async fn life(local: &Arc<Local>, name: &str, image: &str) {
+        let folder = local.path("");
+        let kinds = kinds(local);
         let find = |name: &str| Arc::clone(kinds.iter().find(|kind| kind.name() == name).unwrap());
         let (kind, images) = (find("kind.cluster"), find("kind.images"));
         let inputs =
             json!({"workers": 1, "kubernetes": null, "image": image, "loadImages": [], "config": null});
-        let name = format!("test-{}", std::process::id());
-        let target = test::target(&*kind, &name, inputs.clone());
+        let target = test::target(&*kind, name, inputs.clone());
         let network_before = network_exists(local.programs(), "kind").await.unwrap();
 
         assert!(test::observe(&*kind, &target).await.unwrap().is_none());
@@ -423,35 +465,53 @@ mod tests {
             (&live.outputs["workers"], &live.outputs["profile"]),
             (&json!(1), &json!("kind"))
         );
-        assert!(local.kubeconfig().exists() && !folder.path().join("home").exists());
+        assert!(local.kubeconfig().exists() && !folder.join("home").exists());
 
         let mut stranger = target.clone();
         stranger.stack = Arc::new(Stack {
-            name: name.clone(),
+            name: name.to_owned(),
             uid: "other".into(),
         });
         let seen = test::observe(&*kind, &stranger).await.unwrap().unwrap();
         assert!(seen.foreign.unwrap().contains("kind delete cluster"));
 
-        let archive = folder.path().join("image.tar");
+        let archive = folder.join("image.tar");
         super::super::images::tests::archive(&archive, "stackup.test/none:1", &[]);
-        let gone = test::target(
+        let broken = test::target(
             &*images,
-            &name,
+            name,
             json!({"cluster": live.outputs, "archives": [archive]}),
         );
-        assert!(test::observe(&*images, &gone).await.unwrap().is_none());
-        assert!(
-            images
-                .create(&gone)
+        assert!(test::observe(&*images, &broken).await.unwrap().is_none());
+        let error = images.create(&broken).await.unwrap_err();
+        assert!(error.message.contains("kind load"), "{error}");
+        if let Some(lab) = std::env::var_os("STACKUP_LAB_DIR") {
+            let archive = PathBuf::from(lab).join("images/docker.io/library/busybox:latest.tar");
+            let busybox = test::target(
+                &*images,
+                name,
+                json!({"cluster": live.outputs, "archives": [archive]}),
+            );
+            images.create(&busybox).await.unwrap();
+            test::until(&*images, &busybox, test::ready).await;
+            let node = &containers(local.programs(), &cluster_name(name)).await.unwrap()[1];
+            let image = "docker.io/library/busybox:latest";
+            let remove = ["ctr", "--namespace=k8s.io", "images", "remove", "--sync", image];
+            inside(local.programs(), node, &remove)
+                .unwrap()
+                .run()
                 .await
-                .unwrap_err()
-                .message
-                .contains("kind load")
-        );
+                .unwrap();
+            let missing = test::observe(&*images, &busybox).await.unwrap().unwrap();
+            assert_eq!(missing.changes[0].path, "nodes");
+            images.update(&busybox).await.unwrap();
+            test::until(&*images, &busybox, test::ready).await;
+            images.delete(&busybox).await.unwrap();
+            assert!(test::observe(&*images, &busybox).await.unwrap().is_none());
+        }
 
         let programs = local.programs();
-        let nodes = containers(programs, &cluster_name(&name)).await.unwrap();
+        let nodes = containers(programs, &cluster_name(name)).await.unwrap();
         let stop = programs
             .call("docker")
             .unwrap()
@@ -462,17 +522,26 @@ mod tests {
         let stopped = test::observe(&*kind, &target).await.unwrap().unwrap();
         assert_eq!((stopped.changes.len(), stopped.forces.len()), (3, 0));
         kind.update(&target).await.unwrap();
-        test::until(&*kind, &target, test::ready).await;
+        // Other clusters of this machine may have taken its address meanwhile.
+        test::until(&*kind, &target, |live| {
+            test::ready(live) || live.is_some_and(|live| live.forces == ["created"])
+        })
+        .await;
+
+        let gone = ["mv", ADMIN, "/etc/kubernetes/gone"];
+        inside(programs, &nodes[0], &gone).unwrap().run().await.unwrap();
+        let half = test::observe(&*kind, &target).await.unwrap().unwrap();
+        assert_eq!(half.forces, ["created"]);
 
         kind.delete(&target).await.unwrap();
         test::until(&*kind, &target, |live| live.is_none()).await;
         assert!(
-            containers(programs, &cluster_name(&name))
+            containers(programs, &cluster_name(name))
                 .await
                 .unwrap()
                 .is_empty()
         );
-        assert!(!local.kubeconfig().exists() && !folder.path().join("kind").exists());
+        assert!(!local.kubeconfig().exists() && !folder.join("kind").exists());
         assert_eq!(network_exists(programs, "kind").await.unwrap(), network_before);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Local, LocalError,
-    cluster::{self, Cluster, Differences, KUBECONFIG, is_version},
+    cluster::{self, Cluster, Differences, HALF_MADE, KUBECONFIG, is_version},
     files,
     kind_health::node_ready,
     kwokctl::{PROGRAMS, Place, WORKER, context, options, version, write_kubeconfig},
@@ -190,11 +190,6 @@ async fn look(local: &Local, target: &Target) -> Result<Option<Seen<Cluster>>, R
     let readiness = if foreign.is_some() {
         Readiness::Failed("it is not ours".to_owned())
     } else if at_work(target)?.is_empty() {
-        outputs.half_made = !place.whole();
-        if !outputs.half_made {
-            outputs.stopped = place.stopped()?;
-        }
-        outputs.with_kubeconfig(local);
         readiness(local, &place, &mut outputs).await?
     } else {
         outputs.in_the_making = true;
@@ -209,11 +204,11 @@ async fn look(local: &Local, target: &Target) -> Result<Option<Seen<Cluster>>, R
 }
 
 async fn readiness(local: &Local, place: &Place, outputs: &mut Cluster) -> Result<Readiness, LocalError> {
-    if outputs.half_made {
-        return Ok(Readiness::Failed(
-            "an interrupted run left it half made".to_owned(),
-        ));
+    if !place.whole() {
+        return Ok(outputs.break_for(HALF_MADE));
     }
+    outputs.stopped = place.stopped()?;
+    outputs.with_kubeconfig(local);
     if !outputs.stopped.is_empty() {
         return Ok(Readiness::Failed(format!(
             "stopped: {}",

@@ -240,16 +240,15 @@ impl FileStore {
                 source: error.into(),
             })?;
         }
-        let file = match &mut self.journal {
-            Some(file) => file,
-            None => {
-                let file = private()
-                    .append(true)
-                    .open(&path)
-                    .map_err(StateError::io("open", &path))?;
-                sync_folder(&self.folder)?;
-                self.journal.insert(file)
-            }
+        let file = if let Some(file) = &mut self.journal {
+            file
+        } else {
+            let file = private()
+                .append(true)
+                .open(&path)
+                .map_err(StateError::io("open", &path))?;
+            sync_folder(&self.folder)?;
+            self.journal.insert(file)
         };
         file.write_all(&bytes)
             .and_then(|()| file.sync_data())

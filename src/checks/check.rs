@@ -1,0 +1,163 @@
+use crate::model::{CheckLevel, Severity};
+
+use super::evidence::Evidence;
+
+/// One fact about a stack that stands: what it asserts, and how that is decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// Its name; what is before the dot is its area.
+    pub id: &'static str,
+    /// The fact, as a sentence without a full stop.
+    pub title: &'static str,
+    /// From which level on it is asked.
+    pub level: CheckLevel,
+    /// How bad it is if it does not hold.
+    pub severity: Severity,
+    /// Checks without which this one means nothing.
+    pub needs: &'static [&'static str],
+    /// What it reads: kinds, and `component:/path`.
+    pub reads: &'static [&'static str],
+    /// What it means if it does not hold, unless the answer knows better.
+    pub hint: Option<&'static str>,
+    /// A command that shows more, unless the answer knows a better one.
+    pub fix: Option<&'static str>,
+    /// Whether it means anything where pods only say that they run.
+    pub simulated: bool,
+    pub(super) run: Run,
+}
+
+/// Decides a check. It is given its own id, so that a table of facts can share one function.
+pub(super) type Run = fn(&Evidence, &'static str) -> Outcome;
+
+/// What was seen, if the check holds.
+pub(super) type Outcome = Result<String, Missed>;
+
+/// Boxed: it is rare, and an outcome is passed through many hands.
+pub(super) type Missed = Box<Miss>;
+
+/// How a check does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Miss {
+    pub(super) how: How,
+    pub(super) observed: String,
+    pub(super) expected: String,
+    pub(super) hint: Option<String>,
+    pub(super) fix: Option<String>,
+}
+
+/// Whether a fact is not so, not known yet, or not a question here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Fails,
+    /// Time alone will tell.
+    Waits,
+    Skips,
+}
+
+impl Miss {
+    fn new(how: How, observed: impl Into<String>, expected: impl Into<String>) -> Missed {
+        Box::new(Self {
+            how,
+            observed: observed.into(),
+            expected: expected.into(),
+            hint: None,
+            fix: None,
+        })
+    }
+
+    pub(super) fn fail(observed: impl Into<String>, expected: impl Into<String>) -> Missed {
+        Self::new(How::Fails, observed, expected)
+    }
+
+    pub(super) fn wait(observed: impl Into<String>, expected: impl Into<String>) -> Missed {
+        Self::new(How::Waits, observed, expected)
+    }
+
+    pub(super) fn skip(why: impl Into<String>) -> Missed {
+        Self::new(How::Skips, why, "")
+    }
+
+    pub(super) fn hint(mut self: Box<Self>, hint: impl Into<String>) -> Missed {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Holds if nothing is wrong; otherwise tells the first few wrongs.
+pub(super) fn none(wrong: &[String], holds: impl Into<String>, expected: impl Into<String>) -> Outcome {
+    if wrong.is_empty() {
+        return Ok(holds.into());
+    }
+    Err(Miss::fail(few(wrong), expected))
+}
+
+/// The first few of a list, and how many more there are.
+pub(super) fn few(list: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = list.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+    match list.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}
+
+impl Check {
+    /// An error at level quick that every cluster can be asked about.
+    pub(super) const fn new(id: &'static str, title: &'static str, run: Run) -> Self {
+        Self {
+            id,
+            title,
+            level: CheckLevel::Quick,
+            severity: Severity::Error,
+            needs: &[],
+            reads: &[],
+            hint: None,
+            fix: None,
+            simulated: true,
+            run,
+        }
+    }
+
+    /// Asked from level standard on, and only where containers really run.
+    pub(super) const fn standard(mut self) -> Self {
+        self.level = CheckLevel::Standard;
+        self.simulated = false;
+        self
+    }
+
+    pub(super) const fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// Asked only where containers really run.
+    pub(super) const fn real(mut self) -> Self {
+        self.simulated = false;
+        self
+    }
+
+    pub(super) const fn needs(mut self, needs: &'static [&'static str]) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    pub(super) const fn reads(mut self, reads: &'static [&'static str]) -> Self {
+        self.reads = reads;
+        self
+    }
+
+    pub(super) const fn hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+
+    pub(super) const fn fix(mut self, fix: &'static str) -> Self {
+        self.fix = Some(fix);
+        self
+    }
+
+    /// The part of the stack that it is about.
+    pub fn area(&self) -> &'static str {
+        self.id.split_once('.').map_or(self.id, |(area, _)| area)
+    }
+}
