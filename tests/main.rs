@@ -7,4 +7,6 @@
     reason = "tests start programs, read the environment, and wait for other processes"
 )]
 
+#[cfg(all(feature = "aws", feature = "kubernetes"))]
+mod aws;
 mod support;

@@ -22,11 +22,7 @@ pub(super) fn is_gone<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
 }
 
 /// A failed call of AWS in the words of the engine.
-pub(super) fn failed<E>(
-    action: &str,
-    purpose: Purpose,
-    error: &SdkError<E, HttpResponse>,
-) -> ResourceError
+pub(super) fn failed<E>(action: &str, purpose: Purpose, error: &SdkError<E, HttpResponse>) -> ResourceError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -81,12 +77,17 @@ fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, O
         | "UnrecognizedClientException" => (Cause::Unreachable, Some(SIGN_IN.to_owned())),
         "UnauthorizedOperation" | "AccessDenied" => (
             Cause::Permanent,
-            Some(format!("allow ec2:{action} in a policy of the identity that runs stackup")),
+            Some(format!(
+                "allow ec2:{action} in a policy of the identity that runs stackup"
+            )),
         ),
         // What it contains may be on its way out: interfaces of load balancers take minutes.
         "DependencyViolation" if purpose == Purpose::Delete => (
             Cause::Transient,
-            Some("something that is not of this stack still uses it: look at its network interfaces".to_owned()),
+            Some(
+                "something that is not of this stack still uses it: look at its network interfaces"
+                    .to_owned(),
+            ),
         ),
         "VpcLimitExceeded" | "SubnetLimitExceeded" => {
             permanent("delete what is not used, or ask for a higher quota (Service Quotas, VPC)")
@@ -120,9 +121,7 @@ fn reasons(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_ec2::{
-        error::ErrorMetadata, operation::create_vpc::CreateVpcError, primitives::SdkBody,
-    };
+    use aws_sdk_ec2::{error::ErrorMetadata, operation::create_vpc::CreateVpcError, primitives::SdkBody};
 
     use super::*;
 

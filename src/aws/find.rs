@@ -56,7 +56,10 @@ where
     let remembered = targets
         .iter()
         .filter_map(|target| target.remembered.as_ref()?.id.as_ref());
-    let missing: Vec<String> = remembered.filter(|id| !items.contains_key(*id)).cloned().collect();
+    let missing: Vec<String> = remembered
+        .filter(|id| !items.contains_key(*id))
+        .cloned()
+        .collect();
     for some in missing.chunks(VALUES) {
         let found = list(vec![tags::filter(by_id, some.to_vec())]).await?;
         items.extend(found.into_iter().map(|item| (item.id.clone(), item)));
@@ -78,7 +81,10 @@ fn pick<O: Clone>(
     };
     match ours.as_slice() {
         [] => {
-            let id = target.remembered.as_ref().and_then(|remembered| remembered.id.as_ref());
+            let id = target
+                .remembered
+                .as_ref()
+                .and_then(|remembered| remembered.id.as_ref());
             let unmarked = id.and_then(|id| items.get(id));
             Ok(unmarked.map(|item| seen(item, Some(format!("{}: {}", item.id, tags::owner(&item.tags))))))
         }
@@ -100,7 +106,9 @@ pub(super) fn ours<O>(
     seen: Vec<Result<Option<Seen<O>>, ResourceError>>,
 ) -> Result<Option<String>, ResourceError> {
     let seen = seen.into_iter().next().transpose()?.flatten();
-    Ok(seen.filter(|seen| seen.foreign.is_none()).and_then(|seen| seen.id))
+    Ok(seen
+        .filter(|seen| seen.foreign.is_none())
+        .and_then(|seen| seen.id))
 }
 
 #[cfg(test)]
@@ -197,7 +205,14 @@ mod tests {
     #[test]
     fn what_lost_its_tags_is_found_by_its_id_and_is_no_longer_ours() {
         let (seen, calls) = look(&[target("a", Some("vpc-1"))], &[], &[item("vpc-1", &[])]);
-        let foreign = seen[0].as_ref().unwrap().as_ref().unwrap().foreign.clone().unwrap();
+        let foreign = seen[0]
+            .as_ref()
+            .unwrap()
+            .as_ref()
+            .unwrap()
+            .foreign
+            .clone()
+            .unwrap();
         assert!(foreign.starts_with("vpc-1: it carries no mark"), "{foreign}");
         assert_eq!(calls, 2);
     }

@@ -74,7 +74,9 @@ impl Resource for Subnet {
         }
         let (old, new) = (outputs.public_addresses, inputs.public_addresses);
         if old != new {
-            change.fields.push(field("publicAddresses", json!(old), json!(new)));
+            change
+                .fields
+                .push(field("publicAddresses", json!(old), json!(new)));
         }
         change
     }
