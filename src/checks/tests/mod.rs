@@ -29,7 +29,10 @@ fn standard() -> Ask {
 
 /// A live object, to be changed.
 pub(super) fn live<'a>(e: &'a mut Evidence, kind: &str, named: &str) -> &'a mut Value {
-    let objects = e.objects.get_mut(kind).unwrap_or_else(|| panic!("no {kind} in the fixture"));
+    let objects = e
+        .objects
+        .get_mut(kind)
+        .unwrap_or_else(|| panic!("no {kind} in the fixture"));
     let found = objects.iter_mut().find(|object| name(object) == named);
     found.unwrap_or_else(|| panic!("no {kind} {named} in the fixture"))
 }
@@ -38,7 +41,9 @@ pub(super) fn live<'a>(e: &'a mut Evidence, kind: &str, named: &str) -> &'a mut 
 pub(super) fn set(e: &mut Evidence, kind: &str, named: &str, pointer: &str, value: Value) {
     let object = live(e, kind, named);
     let (parent, key) = pointer.rsplit_once('/').unwrap();
-    let parent = object.pointer_mut(parent).unwrap_or_else(|| panic!("{kind} {named} has no {parent}"));
+    let parent = object
+        .pointer_mut(parent)
+        .unwrap_or_else(|| panic!("{kind} {named} has no {parent}"));
     match parent {
         Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
         parent => parent[key.replace("~1", "/")] = value,
@@ -47,7 +52,10 @@ pub(super) fn set(e: &mut Evidence, kind: &str, named: &str, pointer: &str, valu
 
 /// Takes a live object away.
 pub(super) fn remove(e: &mut Evidence, kind: &str, named: &str) {
-    let objects = e.objects.get_mut(kind).unwrap_or_else(|| panic!("no {kind} in the fixture"));
+    let objects = e
+        .objects
+        .get_mut(kind)
+        .unwrap_or_else(|| panic!("no {kind} in the fixture"));
     let before = objects.len();
     objects.retain(|object| name(object) != named);
     assert!(objects.len() < before, "no {kind} {named} in the fixture");
@@ -92,7 +100,10 @@ fn every_check_fails_where_its_fact_is_not_so() {
             Ok(observed) => panic!("{id} holds after its mutation: {observed}"),
             Err(miss) => {
                 assert_ne!(miss.how, How::Skips, "{id} is skipped: {}", miss.observed);
-                assert!(!miss.observed.is_empty() && !miss.expected.is_empty(), "{id} says too little");
+                assert!(
+                    !miss.observed.is_empty() && !miss.expected.is_empty(),
+                    "{id} says too little"
+                );
             }
         }
     }
@@ -114,7 +125,8 @@ fn what_checks_need_is_there_earlier_and_without_a_circle() {
         let mut open = check.needs.to_vec();
         let mut seen = BTreeSet::new();
         while let Some(need) = open.pop() {
-            let found = list::find(need).unwrap_or_else(|| panic!("{} needs {need}, which is no check", check.id));
+            let found =
+                list::find(need).unwrap_or_else(|| panic!("{} needs {need}, which is no check", check.id));
             assert!(found.level <= check.level, "{} needs the deeper {need}", check.id);
             assert_ne!(found.id, check.id, "{} needs itself", check.id);
             if seen.insert(need) {
@@ -122,7 +134,11 @@ fn what_checks_need_is_there_earlier_and_without_a_circle() {
             }
         }
         for read in check.reads {
-            assert!(read.contains(':') || super::kind(read).is_some(), "{} reads unknown {read}", check.id);
+            assert!(
+                read.contains(':') || super::kind(read).is_some(),
+                "{} reads unknown {read}",
+                check.id
+            );
             assert!(
                 !read.contains(':') || read.starts_with("cluster:") || check.level >= CheckLevel::Standard,
                 "{} is quick and asks a component",
@@ -138,9 +154,16 @@ fn a_check_reads_only_what_it_says() {
     let full = good();
     for check in list::all() {
         let mut alone = full.clone();
-        alone.objects.retain(|kind, _| check.reads.contains(&kind.as_str()));
+        alone
+            .objects
+            .retain(|kind, _| check.reads.contains(&kind.as_str()));
         alone.http.retain(|key, _| check.reads.contains(&key.as_str()));
-        assert_eq!((check.run)(&alone, check.id), (check.run)(&full, check.id), "{}", check.id);
+        assert_eq!(
+            (check.run)(&alone, check.id),
+            (check.run)(&full, check.id),
+            "{}",
+            check.id
+        );
     }
 }
 
@@ -148,7 +171,13 @@ fn a_check_reads_only_what_it_says() {
 fn one_cause_shows_as_one_failure_and_blocked_lines() {
     let mut evidence = good();
     let prometheus = "prometheus-monitoring-kube-prometheus-prometheus-0";
-    set(&mut evidence, "Pod", prometheus, "/status/containerStatuses", json!([]));
+    set(
+        &mut evidence,
+        "Pod",
+        prometheus,
+        "/status/containerStatuses",
+        json!([]),
+    );
     let found = run(&standard(), &evidence);
     let failed: Vec<&str> = found
         .iter()
@@ -156,8 +185,14 @@ fn one_cause_shows_as_one_failure_and_blocked_lines() {
         .map(|one| one.finding.id.as_str())
         .collect();
     assert_eq!(failed, ["prom.pod"]);
-    let targets = found.iter().find(|one| one.finding.id == "targets.kubelet").unwrap();
-    assert_eq!((targets.finding.state, targets.finding.blocked_by.as_deref()), (CheckState::Blocked, Some("prom.pod")));
+    let targets = found
+        .iter()
+        .find(|one| one.finding.id == "targets.kubelet")
+        .unwrap();
+    assert_eq!(
+        (targets.finding.state, targets.finding.blocked_by.as_deref()),
+        (CheckState::Blocked, Some("prom.pod"))
+    );
     assert!(!targets.settled());
 }
 
@@ -165,7 +200,10 @@ fn one_cause_shows_as_one_failure_and_blocked_lines() {
 fn what_held_is_not_asked_again_and_what_did_not_is() {
     let mut evidence = good();
     answered(&mut evidence, "alertmanager:/-/ready", 503, "starting");
-    let ask = Ask { only: vec!["am".into()], ..standard() };
+    let ask = Ask {
+        only: vec!["am".into()],
+        ..standard()
+    };
     let first = run(&ask, &evidence);
     assert!(first.iter().any(|one| one.finding.state == CheckState::Fail));
     let again = Ask { before: first, ..ask };
@@ -175,7 +213,10 @@ fn what_held_is_not_asked_again_and_what_did_not_is() {
     // What held stays so, whatever the evidence says now: only the rest is decided anew.
     evidence.objects.remove("StatefulSet");
     answered(&mut evidence, "alertmanager:/-/ready", 200, "OK");
-    let findings: Vec<_> = run(&again, &evidence).into_iter().map(|one| one.finding).collect();
+    let findings: Vec<_> = run(&again, &evidence)
+        .into_iter()
+        .map(|one| one.finding)
+        .collect();
     assert!(VerifySummary::of(&findings).holds(), "{findings:#?}");
 }
 
@@ -185,9 +226,21 @@ fn a_simulated_cluster_is_asked_only_what_means_something_there() {
     evidence.simulated = true;
     evidence.http.retain(|key, _| key.starts_with("cluster:"));
     let needed = reads(&standard(), true);
-    assert!(needed.iter().all(|read| !read.contains(':') || read.starts_with("cluster:")), "{needed:?}");
+    assert!(
+        needed
+            .iter()
+            .all(|read| !read.contains(':') || read.starts_with("cluster:")),
+        "{needed:?}"
+    );
     let found = run(&standard(), &evidence);
-    let state = |id: &str| found.iter().find(|one| one.finding.id == id).unwrap().finding.clone();
+    let state = |id: &str| {
+        found
+            .iter()
+            .find(|one| one.finding.id == id)
+            .unwrap()
+            .finding
+            .clone()
+    };
     assert_eq!(state("prom.args").state, CheckState::Pass);
     assert_eq!(state("prom.ready").state, CheckState::Skip);
     assert!(state("targets.kubelet").observed.contains("simulated"));
@@ -198,7 +251,14 @@ fn a_missing_right_skips_what_needs_it_and_names_it() {
     let mut evidence = good();
     evidence.refused = ["Secret".to_owned(), "pods/portforward".to_owned()].into();
     let found = run(&standard(), &evidence);
-    let of = |id: &str| found.iter().find(|one| one.finding.id == id).unwrap().finding.clone();
+    let of = |id: &str| {
+        found
+            .iter()
+            .find(|one| one.finding.id == id)
+            .unwrap()
+            .finding
+            .clone()
+    };
     assert_eq!(of("inventory.secrets").state, CheckState::Skip);
     assert!(of("inventory.secrets").observed.contains("Secret"));
     assert!(of("prom.ready").observed.contains("pods/portforward"));
@@ -213,7 +273,10 @@ fn rules_that_were_not_evaluated_yet_are_waited_for_and_fail_nothing() {
     edited(&mut evidence, "prometheus:/api/v1/rules", |answer| {
         answer["data"]["groups"][0]["rules"][0]["health"] = json!("unknown");
     });
-    let ask = Ask { only: vec!["rules.health".into()], ..standard() };
+    let ask = Ask {
+        only: vec!["rules.health".into()],
+        ..standard()
+    };
     let [answered] = run(&ask, &evidence).try_into().unwrap();
     assert_eq!(answered.finding.state, CheckState::Warn);
     assert!(answered.pending && !answered.settled());
@@ -223,23 +286,45 @@ fn rules_that_were_not_evaluated_yet_are_waited_for_and_fail_nothing() {
 fn a_stack_without_monitoring_or_shop_is_asked_about_its_cluster_only() {
     let mut evidence = good();
     evidence.applied.clear();
-    let findings: Vec<_> = run(&standard(), &evidence).into_iter().map(|one| one.finding).collect();
+    let findings: Vec<_> = run(&standard(), &evidence)
+        .into_iter()
+        .map(|one| one.finding)
+        .collect();
     assert!(VerifySummary::of(&findings).holds(), "{findings:#?}");
-    let passed = |area: &str| findings.iter().any(|finding| finding.area == area && finding.state == CheckState::Pass);
+    let passed = |area: &str| {
+        findings
+            .iter()
+            .any(|finding| finding.area == area && finding.state == CheckState::Pass)
+    };
     assert!(passed("cluster") && passed("nodes") && !passed("prom") && !passed("demo") && !passed("targets"));
 }
 
 #[test]
 fn the_roles_are_as_small_as_what_is_asked() {
     let namespaces = ["monitoring".to_owned()].into();
-    let quick = reads(&Ask { only: vec!["nodes".into()], ..Ask::default() }, false);
+    let quick = reads(
+        &Ask {
+            only: vec!["nodes".into()],
+            ..Ask::default()
+        },
+        false,
+    );
     let role = super::role(&quick, &namespaces);
-    assert!(role.contains("resources: [nodes, pods]") && !role.contains("secrets"), "{role}");
+    assert!(
+        role.contains("resources: [nodes, pods]") && !role.contains("secrets"),
+        "{role}"
+    );
     let standard = super::role(&reads(&standard(), false), &namespaces);
-    assert!(standard.contains("pods/portforward") && standard.contains("namespace: monitoring"), "{standard}");
+    assert!(
+        standard.contains("pods/portforward") && standard.contains("namespace: monitoring"),
+        "{standard}"
+    );
     for document in standard.split("---\n") {
         let parsed: Value = serde_saphyr::from_str(document).unwrap();
-        assert!(parsed["rules"].as_array().is_some_and(|rules| !rules.is_empty()), "{document}");
+        assert!(
+            parsed["rules"].as_array().is_some_and(|rules| !rules.is_empty()),
+            "{document}"
+        );
     }
 }
 
