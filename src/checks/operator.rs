@@ -4,7 +4,9 @@ use super::{
     check::{Check, Miss, Missed, Outcome, none},
     evidence::Evidence,
     inventory, nodes,
-    object::{flag, full_title, items, keys, mount_of, name, name_of, namespace, tag, text, texts, title},
+    object::{
+        condition, flag, full_title, items, keys, mount_of, name, name_of, namespace, tag, text, texts, title,
+    },
     workload,
 };
 
@@ -46,10 +48,10 @@ pub(super) const CHECKS: &[Check] = &[
         .reads(&["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Secret"])
         .hint("with another authority in the webhook, rules are stored unchecked (failurePolicy Ignore)")
         .fix("stackup apply"),
-    Check::new("operator.webhook-stamp", "the webhook has seen every rule of the stack", webhook_stamp)
+    Check::new("operator.webhook-stamp", "the webhook sees every rule that is stored", webhook_stamp)
         .warning()
         .needs(&["operator.webhook-config"])
-        .reads(&["PrometheusRule"])
+        .reads(&["PrometheusRule", "Deployment", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"])
         .hint("these were stored while the webhook did not answer, so nobody has checked them"),
     Check::new("operator.version-skew", "operator, reloader and CRDs are of one version", versions)
         .needs(&[DEPLOYMENT])
@@ -293,18 +295,33 @@ fn webhook_ca(e: &Evidence, _: &'static str) -> Outcome {
     )
 }
 
+/// Rules that were stored before the operator ran, as in a stack that is being made, nobody could ask it about.
 fn webhook_stamp(e: &Evidence, _: &'static str) -> Outcome {
     webhooks(e)?;
-    let rules = e.some_applied("PrometheusRule")?;
+    let (operator, _) = operator(e)?;
+    let since =
+        condition(operator, "Available").map_or("", |available| text(available, "/lastTransitionTime"));
     let stamp = "/metadata/annotations/prometheus-operator-validated";
-    let unseen = rules
-        .iter()
+    let rules: Vec<&Value> = e
+        .some_applied("PrometheusRule")?
+        .into_iter()
         .filter_map(|rule| e.live(rule))
-        .filter(|rule| text(rule, stamp) != "true");
+        .collect();
+    let (seen, unseen): (Vec<&Value>, Vec<&Value>) =
+        rules.iter().partition(|rule| text(rule, stamp) == "true");
+    let (early, late): (Vec<&Value>, Vec<&Value>) = unseen
+        .iter()
+        .partition(|rule| text(rule, "/metadata/creationTimestamp") < since);
+    let wrong: Vec<String> = late.into_iter().map(title).collect();
+    let holds = format!(
+        "{} seen, {} stored before the operator ran",
+        seen.len(),
+        early.len()
+    );
     none(
-        &unseen.map(title).collect::<Vec<_>>(),
-        format!("{} rules", rules.len()),
-        "the mark of the webhook on each",
+        &wrong,
+        holds,
+        "the mark of the webhook on every rule that is younger than the operator",
     )
 }
 
