@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::bench::{Bench, bench};
 
-const SETTINGS: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NS}, data: {a: b}}\n";
+const SETTINGS: &str =
+    "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NS}, data: {a: b}}\n";
 
 /// Fields that the server fills in are left out, in each way in which people do so.
 const DEFAULTED: &str = "
@@ -72,7 +73,10 @@ fn versions(bench: &Bench) -> Vec<(String, Value)> {
     items
         .map(|item| {
             let metadata = &item["metadata"];
-            (format!("{} {}", item["kind"], metadata["name"]), json!([metadata["resourceVersion"], metadata["generation"]]))
+            (
+                format!("{} {}", item["kind"], metadata["name"]),
+                json!([metadata["resourceVersion"], metadata["generation"]]),
+            )
         })
         .collect()
 }
@@ -85,10 +89,16 @@ fn case_11_what_is_written_is_ours_by_name_and_holds_no_copy_of_itself() {
     let live = bench.core("configmaps/settings");
     let fields = live["metadata"]["managedFields"].as_array().unwrap();
     assert_eq!(fields.len(), 1, "{fields:#?}");
-    assert_eq!((&fields[0]["manager"], &fields[0]["operation"]), (&json!("stackup"), &json!("Apply")));
+    assert_eq!(
+        (&fields[0]["manager"], &fields[0]["operation"]),
+        (&json!("stackup"), &json!("Apply"))
+    );
     let annotations = live["metadata"]["annotations"].as_object().unwrap();
     assert!(annotations.contains_key("stackup/owner"));
-    assert!(!annotations.keys().any(|name| name.contains("last-applied")), "{annotations:?}");
+    assert!(
+        !annotations.keys().any(|name| name.contains("last-applied")),
+        "{annotations:?}"
+    );
 }
 
 #[test]
@@ -99,7 +109,12 @@ fn case_12_a_second_apply_leaves_every_resource_version_and_sends_no_write() {
     let before = versions(&bench);
     bench.apply().ends(0);
     assert_eq!(bench.written(), Vec::<String>::new());
-    let dry_runs = bench.proxy.sent().iter().filter(|sent| sent.method != "GET").count();
+    let dry_runs = bench
+        .proxy
+        .sent()
+        .iter()
+        .filter(|sent| sent.method != "GET")
+        .count();
     assert_eq!(dry_runs, 0, "what has not changed costs no dry run either");
     assert_eq!(versions(&bench), before);
 }
@@ -114,9 +129,14 @@ fn case_13_fields_that_the_server_fills_in_are_no_difference() {
     let state = bench.sandbox.read(&format!(".stackup/{}/state.json", bench.name));
     bench.in_namespace(&DEFAULTED.replace("registry.test/agent:1", "registry.test/agent:2"));
     bench.diff();
-    bench.in_namespace(&DEFAULTED.replace("\nmetadata: {name: web, ", "\nmetadata: {labels: {}, name: web, "));
+    bench
+        .in_namespace(&DEFAULTED.replace("\nmetadata: {name: web, ", "\nmetadata: {labels: {}, name: web, "));
     bench.nothing_to_do();
-    assert_eq!(bench.sandbox.read(&format!(".stackup/{}/state.json", bench.name)), state, "a diff changes no state");
+    assert_eq!(
+        bench.sandbox.read(&format!(".stackup/{}/state.json", bench.name)),
+        state,
+        "a diff changes no state"
+    );
 }
 
 #[test]
@@ -156,15 +176,24 @@ fn case_15_taking_over_what_kubectl_wrote_survives_writes_of_others_in_between()
     bench.kubectl_with(SETTINGS, &["apply"]);
     bench.manifests(&SETTINGS.replace("{a: b}", "{a: c}"));
     let writes = |sent: &crate::support::proxy::Sent| sent.method == "PATCH" && sent.writes();
-    bench.proxy.inject(crate::support::proxy::Fault::Status(409), 0, 2, writes);
+    bench
+        .proxy
+        .inject(crate::support::proxy::Fault::Status(409), 0, 2, writes);
     bench.sandbox.stackup(&["apply", "--yes", "--adopt"]).ends(0);
     bench.proxy.mend();
     let live = bench.core("configmaps/settings");
     assert_eq!(live["data"]["a"], "c");
     let managers = live["metadata"]["managedFields"].as_array().unwrap();
-    assert!(managers.iter().all(|entry| entry["manager"] == "stackup"), "{managers:#?}");
+    assert!(
+        managers.iter().all(|entry| entry["manager"] == "stackup"),
+        "{managers:#?}"
+    );
     bench.apply().ends(0);
-    assert_eq!(bench.written(), Vec::<String>::new(), "the second run finds nothing to do");
+    assert_eq!(
+        bench.written(),
+        Vec::<String>::new(),
+        "the second run finds nothing to do"
+    );
 }
 
 #[test]
@@ -172,8 +201,17 @@ fn case_18_a_field_of_another_manager_is_named_and_never_forced() {
     let Some(bench) = bench("case-18") else { return };
     bench.in_namespace(SETTINGS);
     bench.apply().ends(0);
-    let theirs = "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NS}, data: {a: theirs}}";
-    bench.kubectl_with(theirs, &["apply", "--server-side", "--force-conflicts", "--field-manager=platform-team"]);
+    let theirs =
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NS}, data: {a: theirs}}";
+    bench.kubectl_with(
+        theirs,
+        &[
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=platform-team",
+        ],
+    );
     let change = bench.only_change();
     assert_eq!(change["action"], "conflict");
     assert_eq!(
@@ -185,7 +223,13 @@ fn case_18_a_field_of_another_manager_is_named_and_never_forced() {
     run.says("data.a").says("platform-team");
     assert_eq!(bench.core("configmaps/settings")["data"]["a"], "theirs");
     assert!(bench.writes().is_empty(), "{:#?}", bench.written());
-    assert!(!bench.proxy.sent().iter().any(|sent| sent.query.contains("force=true") && sent.writes()));
+    assert!(
+        !bench
+            .proxy
+            .sent()
+            .iter()
+            .any(|sent| sent.query.contains("force=true") && sent.writes())
+    );
 }
 
 #[test]
@@ -214,24 +258,36 @@ spec: {{scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: web}}, mi
     let path = "/apis/apps/v1/namespaces/NS/deployments/web";
     bench.in_namespace(&with("registry.test/web:1"));
     bench.apply().ends(0);
-    assert_eq!(bench.live(path)["spec"]["replicas"], 2, "at first it is what the manifest says");
+    assert_eq!(
+        bench.live(path)["spec"]["replicas"],
+        2,
+        "at first it is what the manifest says"
+    );
     bench.kubectl(&["--namespace", "NS", "scale", "deployment/web", "--replicas=4"]);
     bench.nothing_to_do();
     bench.in_namespace(&with("registry.test/web:2"));
     let change = bench.only_change();
-    assert_eq!(change["fields"].as_array().unwrap().len(), 1, "only the image differs: {change:#}");
+    assert_eq!(
+        change["fields"].as_array().unwrap().len(),
+        1,
+        "only the image differs: {change:#}"
+    );
     bench.apply().ends(0);
     let live = bench.live(path);
     assert_eq!(live["spec"]["replicas"], 4);
-    assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["image"], "registry.test/web:2");
+    assert_eq!(
+        live["spec"]["template"]["spec"]["containers"][0]["image"],
+        "registry.test/web:2"
+    );
 }
 
 #[test]
 fn case_24_a_definition_larger_than_an_annotation_may_be_is_applied_once() {
     let Some(bench) = bench("case-24") else { return };
     let long = "A sentence about this field which is there to be long. ".repeat(12);
-    let fields: String =
-        (0..700).map(|n| format!("                field{n}: {{type: string, description: '{long}'}}\n")).collect();
+    let fields: String = (0..700)
+        .map(|n| format!("                field{n}: {{type: string, description: '{long}'}}\n"))
+        .collect();
     let definition = format!(
         "apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -258,7 +314,13 @@ spec:
     bench.apply().ends(0);
     let live = bench.live("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/larges.case24.test");
     let annotations = live["metadata"]["annotations"].as_object().unwrap();
-    assert!(annotations.values().all(|value| value.as_str().unwrap().len() < 1000), "{:?}", annotations.keys());
+    assert!(
+        annotations
+            .values()
+            .all(|value| value.as_str().unwrap().len() < 1000),
+        "{:?}",
+        annotations.keys()
+    );
     bench.apply().ends(0);
     assert_eq!(bench.written(), Vec::<String>::new());
     bench.destroy().ends(0);
@@ -288,10 +350,107 @@ items:
     );
     bench.apply().ends(0);
     let remembered = bench.remembered();
-    for address in ["ConfigMap/one", "ConfigMap/two", "Role/reader", "ServiceAccount/three"] {
-        assert!(remembered.contains(&format!("k8s/NS/{address}")), "{address}: {remembered:?}");
+    for address in [
+        "ConfigMap/one",
+        "ConfigMap/two",
+        "Role/reader",
+        "ServiceAccount/three",
+    ] {
+        assert!(
+            remembered.contains(&format!("k8s/NS/{address}")),
+            "{address}: {remembered:?}"
+        );
     }
-    assert_eq!(remembered.len(), 6, "with the namespace and the cluster: {remembered:?}");
+    assert_eq!(
+        remembered.len(),
+        6,
+        "with the namespace and the cluster: {remembered:?}"
+    );
     assert_eq!(bench.core("configmaps/one")["data"]["a"], "b");
     bench.nothing_to_do();
+}
+
+#[test]
+fn case_19_a_null_is_the_same_as_nothing() {
+    let Some(bench) = bench("case-19") else { return };
+    let with = |replicas: &str| {
+        format!(
+            "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web, namespace: NS, annotations: null, labels: {{a: b}}}}
+spec:
+  replicas: {replicas}
+  strategy: null
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}, annotations: null}}
+    spec: {{containers: [{{name: web, image: registry.test/web, resources: null}}], volumes: null}}
+"
+        )
+    };
+    let replicas = || bench.live("/apis/apps/v1/namespaces/NS/deployments/web")["spec"]["replicas"].clone();
+    bench.in_namespace(&with("2"));
+    bench.apply().ends(0);
+    bench.nothing_to_do();
+    assert_eq!(replicas(), 2);
+    bench.in_namespace(&with("null"));
+    assert_eq!(bench.only_change()["fields"][0]["path"], "spec.replicas");
+    bench.apply().ends(0);
+    assert_eq!(replicas(), 1, "the server's own default");
+    bench.nothing_to_do();
+}
+
+#[test]
+fn case_21_a_certificate_that_someone_injected_stays() {
+    let Some(bench) = bench("case-21") else { return };
+    let with = |seconds: u32| {
+        format!(
+            "apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {{name: NS}}
+webhooks:
+- name: check.case21.test
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  failurePolicy: Ignore
+  timeoutSeconds: {seconds}
+  clientConfig: {{service: {{name: none, namespace: default}}}}
+  rules: [{{apiGroups: [case21.test], apiVersions: [v1], operations: [CREATE], resources: [nothings]}}]
+"
+        )
+    };
+    bench.manifests(&with(1));
+    bench.apply().ends(0);
+    let injected = r#"[{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": "aW5qZWN0ZWQ="}]"#;
+    let object = "validatingwebhookconfiguration/NS";
+    bench.kubectl(&[
+        "patch",
+        object,
+        "--field-manager=injector",
+        "--type=json",
+        "--patch",
+        injected,
+    ]);
+    bench.nothing_to_do();
+    bench.manifests(&with(2));
+    assert_eq!(bench.only_change()["fields"].as_array().unwrap().len(), 1);
+    bench.apply().ends(0);
+    let live = bench.live("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/NS");
+    assert_eq!(live["webhooks"][0]["clientConfig"]["caBundle"], "aW5qZWN0ZWQ=");
+    assert_eq!(live["webhooks"][0]["timeoutSeconds"], 2);
+    bench.destroy().ends(0);
+}
+
+#[test]
+fn case_70_what_has_not_changed_costs_requests_by_type_and_not_by_object() {
+    let Some(bench) = bench("case-70") else { return };
+    let objects = (0..120).map(|number| SETTINGS.replace("settings", &format!("settings-{number}")));
+    bench.in_namespace(&objects.collect::<Vec<_>>().join("---\n"));
+    bench.apply().ends(0);
+    let writes = bench.written().len();
+    assert_eq!(writes, 121, "one write an object");
+    bench.apply().ends(0);
+    let requests = bench.proxy.sent();
+    assert!(requests.len() < 20, "{requests:#?}");
+    assert!(requests.iter().all(|sent| sent.method == "GET"));
 }

@@ -49,13 +49,19 @@ impl Bench {
         let mut other = Self::new(self.cluster, "neighbour");
         other.name.clone_from(&self.name);
         let head = other.proxy.stack(&format!("{}-other", self.name));
-        other.sandbox.write("stackup.yaml", format!("{head}components:\n- {{name: app, manifests: app}}\n"));
+        other.sandbox.write(
+            "stackup.yaml",
+            format!("{head}components:\n- {{name: app, manifests: app}}\n"),
+        );
         other
     }
 
     /// Writes the stack file, given its components.
     pub(crate) fn stack(&self, components: &str) {
-        self.sandbox.write("stackup.yaml", format!("{}{components}", self.proxy.stack(&self.name)));
+        self.sandbox.write(
+            "stackup.yaml",
+            format!("{}{components}", self.proxy.stack(&self.name)),
+        );
     }
 
     /// Writes the manifests.
@@ -65,7 +71,9 @@ impl Bench {
 
     /// Writes the manifests, with the namespace itself before them.
     pub(crate) fn in_namespace(&self, yaml: &str) {
-        self.manifests(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: NS}}\n---\n{yaml}"));
+        self.manifests(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: NS}}\n---\n{yaml}"
+        ));
     }
 
     pub(crate) fn file(&self, path: &str, yaml: &str) {
@@ -94,7 +102,10 @@ impl Bench {
     #[track_caller]
     pub(crate) fn diff_with(&self, more: &[&str]) -> Value {
         self.proxy.take();
-        let run = self.sandbox.stackup(&[&["diff", "--output", "json"], more].concat()).ends(0);
+        let run = self
+            .sandbox
+            .stackup(&[&["diff", "--output", "json"], more].concat())
+            .ends(0);
         serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}", run.stdout))
     }
 
@@ -118,8 +129,18 @@ impl Bench {
     #[track_caller]
     pub(crate) fn only_change_of(&self, name: &str) -> Value {
         let plan = self.diff();
-        let of = |change: &&Value| change["address"].as_str().is_some_and(|address| address.ends_with(&format!("/{name}")));
-        plan["changes"].as_array().unwrap().iter().find(of).unwrap_or_else(|| panic!("{name} is not in {plan:#}")).clone()
+        let of = |change: &&Value| {
+            change["address"]
+                .as_str()
+                .is_some_and(|address| address.ends_with(&format!("/{name}")))
+        };
+        plan["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(of)
+            .unwrap_or_else(|| panic!("{name} is not in {plan:#}"))
+            .clone()
     }
 
     /// What was written to the server since the last run began.
@@ -141,23 +162,40 @@ impl Bench {
     #[track_caller]
     pub(crate) fn place(&self, wanted: &str) -> usize {
         let written = self.written();
-        written.iter().position(|write| write == wanted).unwrap_or_else(|| panic!("no {wanted} in {written:#?}"))
+        written
+            .iter()
+            .position(|write| write == wanted)
+            .unwrap_or_else(|| panic!("no {wanted} in {written:#?}"))
     }
 
     /// kubectl, with `NS` for the namespace.
     #[track_caller]
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
-        let arguments: Vec<String> = arguments.iter().map(|argument| argument.replace("NS", &self.name)).collect();
-        self.cluster.kubectl(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|argument| argument.replace("NS", &self.name))
+            .collect();
+        self.cluster
+            .kubectl(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// kubectl that reads these manifests.
     #[track_caller]
     pub(crate) fn kubectl_with(&self, yaml: &str, arguments: &[&str]) {
         let mut child = self.cluster.kubectl_command();
-        child.args(arguments).args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        child
+            .args(arguments)
+            .args(["-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = child.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(yaml.replace("NS", &self.name).as_bytes()).unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(yaml.replace("NS", &self.name).as_bytes())
+            .unwrap();
         let run = child.wait_with_output().unwrap();
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     }
@@ -178,7 +216,11 @@ impl Bench {
     #[track_caller]
     pub(crate) fn remembered(&self) -> Vec<String> {
         let listed = self.sandbox.stackup(&["state", "list"]).ends(0);
-        listed.stdout.lines().map(|line| line.replace(&self.name, "NS")).collect()
+        listed
+            .stdout
+            .lines()
+            .map(|line| line.replace(&self.name, "NS"))
+            .collect()
     }
 
     /// Fails if this text stands in anything that the program wrote: state, journal, logs.
@@ -206,19 +248,31 @@ impl Drop for Bench {
     /// What a test leaves behind makes the others slower; nobody waits until it has gone.
     fn drop(&mut self) {
         let mut kubectl = self.cluster.kubectl_command();
-        kubectl.args(["delete", "namespace", &self.name, "--ignore-not-found", "--wait=false"]);
+        kubectl.args([
+            "delete",
+            "namespace",
+            &self.name,
+            "--ignore-not-found",
+            "--wait=false",
+        ]);
         drop(kubectl.stdout(Stdio::null()).stderr(Stdio::null()).status());
     }
 }
 
 /// The events of a run, as scripts get them.
 pub(crate) fn events(run: &Run) -> Vec<Value> {
-    run.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    run.stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
 }
 
 /// The events of this name.
 pub(crate) fn told(run: &Run, event: &str) -> Vec<Value> {
-    events(run).into_iter().filter(|told| told["event"] == event).collect()
+    events(run)
+        .into_iter()
+        .filter(|told| told["event"] == event)
+        .collect()
 }
 
 /// Why this resource failed: message, hint and details, as one text.
@@ -226,5 +280,6 @@ pub(crate) fn told(run: &Run, event: &str) -> Vec<Value> {
 pub(crate) fn failure(run: &Run, address: &str) -> String {
     let failed = told(run, "stepFailed");
     let of = failed.iter().find(|failed| failed["address"] == address);
-    of.unwrap_or_else(|| panic!("{address} has not failed: {}\n{}", run.stdout, run.stderr)).to_string()
+    of.unwrap_or_else(|| panic!("{address} has not failed: {}\n{}", run.stdout, run.stderr))
+        .to_string()
 }

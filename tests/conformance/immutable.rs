@@ -18,7 +18,10 @@ fn case_26_an_immutable_secret_is_replaced_and_its_values_are_never_told() {
     bench.in_namespace(&with("second-hunter-value"));
     let change = bench.only_change();
     assert_eq!(change["action"], "replace");
-    assert!(change["forces"].to_string().contains("data"), "the field that forces it is named: {change:#}");
+    assert!(
+        change["forces"].to_string().contains("data"),
+        "the field that forces it is named: {change:#}"
+    );
     let shown = bench.sandbox.stackup(&["diff", "--full"]).ends(0);
     let run = bench.apply().ends(0);
     for text in [shown.all(), run.all(), change.to_string()] {
@@ -70,7 +73,11 @@ fn case_26_a_value_that_the_server_refuses_never_deletes_what_stands() {
     assert!(run.code.is_some_and(|code| code != 0), "{run:?}");
     run.says("sessionAffinity");
     assert_eq!(bench.core("services/web")["metadata"]["uid"], before);
-    assert!(!bench.written().iter().any(|write| write.starts_with("DELETE")), "{:#?}", bench.written());
+    assert!(
+        !bench.written().iter().any(|write| write.starts_with("DELETE")),
+        "{:#?}",
+        bench.written()
+    );
 }
 
 #[test]
@@ -87,27 +94,39 @@ fn case_27_another_address_makes_a_service_anew_and_no_address_leaves_it() {
     let first = bench.core("services/web");
     bench.in_namespace(&with(", clusterIP: None"));
     let change = bench.only_change();
-    assert_eq!((&change["action"], &change["forces"]), (&json!("replace"), &json!(["spec.clusterIPs[0]"])), "{change:#}");
+    assert_eq!(
+        (&change["action"], &change["forces"]),
+        (&json!("replace"), &json!(["spec.clusterIPs[0]"])),
+        "{change:#}"
+    );
     bench.apply().ends(0);
     let second = bench.core("services/web");
     assert_ne!(second["metadata"]["uid"], first["metadata"]["uid"]);
     assert_eq!(second["spec"]["clusterIP"], "None");
     bench.in_namespace(&with(", clusterIP: None, publishNotReadyAddresses: true"));
     bench.apply().ends(0);
-    assert_eq!(bench.core("services/web")["metadata"]["uid"], second["metadata"]["uid"], "an update in place");
+    assert_eq!(
+        bench.core("services/web")["metadata"]["uid"],
+        second["metadata"]["uid"],
+        "an update in place"
+    );
 }
 
 #[test]
 fn case_28_what_cannot_be_made_again_fails_by_name_and_the_next_run_makes_it() {
     let Some(bench) = bench("case-28") else { return };
     let with = |value: &str| {
-        format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: fixed, namespace: NS}}, immutable: true, data: {{a: {value}}}}}")
+        format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: fixed, namespace: NS}}, immutable: true, data: {{a: {value}}}}}"
+        )
     };
     bench.in_namespace(&with("one"));
     bench.apply().ends(0);
     bench.in_namespace(&with("two"));
     let makes = |sent: &crate::support::proxy::Sent| sent.method == "PATCH" && sent.writes();
-    bench.proxy.inject(crate::support::proxy::Fault::Status(403), 0, 100, makes);
+    bench
+        .proxy
+        .inject(crate::support::proxy::Fault::Status(403), 0, 100, makes);
     let run = bench.apply().ends(1);
     failure(&run, &format!("k8s/{}/ConfigMap/fixed", bench.name));
     bench.proxy.mend();

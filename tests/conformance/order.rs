@@ -25,8 +25,9 @@ spec:
 ---
 "
     );
-    let object =
-        format!("{{apiVersion: {group}/v1, kind: Widget, metadata: {{name: w, namespace: NS}}, spec: {{size: 1}}}}\n---\n");
+    let object = format!(
+        "{{apiVersion: {group}/v1, kind: Widget, metadata: {{name: w, namespace: NS}}, spec: {{size: 1}}}}\n---\n"
+    );
     (definition, object)
 }
 
@@ -56,11 +57,24 @@ fn case_01_each_object_is_written_after_what_it_needs() {
     let Some(bench) = bench("case-01") else { return };
     bench.manifests(WORKLOAD);
     bench.apply().ends(0);
-    assert_eq!(bench.written().len(), 5, "each object is written once: {:#?}", bench.written());
+    assert_eq!(
+        bench.written().len(),
+        5,
+        "each object is written once: {:#?}",
+        bench.written()
+    );
     let namespace = bench.place("PATCH namespaces/NS");
     let workload = bench.place("PATCH deployments/web");
-    for needed in ["PATCH configmaps/settings", "PATCH secrets/password", "PATCH serviceaccounts/web"] {
-        assert!(namespace < bench.place(needed) && bench.place(needed) < workload, "{needed}: {:#?}", bench.written());
+    for needed in [
+        "PATCH configmaps/settings",
+        "PATCH secrets/password",
+        "PATCH serviceaccounts/web",
+    ] {
+        assert!(
+            namespace < bench.place(needed) && bench.place(needed) < workload,
+            "{needed}: {:#?}",
+            bench.written()
+        );
     }
 }
 
@@ -75,7 +89,9 @@ fn case_03_a_circle_is_told_whole_and_nothing_is_written() {
     };
     bench.in_namespace(&[object("a", "b"), object("b", "c"), object("c", "a")].concat());
     let run = bench.apply().ends(2);
-    let circle = ["a", "b", "c", "a"].map(|name| format!("k8s/{}/ConfigMap/{name}", bench.name)).join(" needs ");
+    let circle = ["a", "b", "c", "a"]
+        .map(|name| format!("k8s/{}/ConfigMap/{name}", bench.name))
+        .join(" needs ");
     let run = run.says(&circle).says("app/app.yaml:");
     assert!(run.stdout.is_empty(), "no run has begun: {}", run.stdout);
     assert!(bench.proxy.sent().is_empty(), "the server is not even asked");
@@ -91,11 +107,29 @@ fn case_04_what_is_removed_goes_before_what_it_needed() {
     bench.destroy().ends(0);
     let definition = bench.place("DELETE customresourcedefinitions/widgets.case04.test");
     let namespace = bench.place("DELETE namespaces/NS");
-    assert!(bench.place("DELETE widgets/w") < definition, "{:#?}", bench.written());
-    assert!(bench.place("DELETE widgets/w") < namespace, "{:#?}", bench.written());
-    assert!(bench.place("DELETE serviceaccounts/a") < namespace, "{:#?}", bench.written());
-    assert!(bench.live("/api/v1/namespaces/NS").is_null(), "destroy waits until the namespace has gone");
-    assert!(!bench.sandbox.path(".stackup").exists(), "nothing is left of the stack");
+    assert!(
+        bench.place("DELETE widgets/w") < definition,
+        "{:#?}",
+        bench.written()
+    );
+    assert!(
+        bench.place("DELETE widgets/w") < namespace,
+        "{:#?}",
+        bench.written()
+    );
+    assert!(
+        bench.place("DELETE serviceaccounts/a") < namespace,
+        "{:#?}",
+        bench.written()
+    );
+    assert!(
+        bench.live("/api/v1/namespaces/NS").is_null(),
+        "destroy waits until the namespace has gone"
+    );
+    assert!(
+        !bench.sandbox.path(".stackup").exists(),
+        "nothing is left of the stack"
+    );
 }
 
 #[test]
@@ -106,14 +140,27 @@ fn case_05_an_object_may_stand_before_the_definition_of_its_type() {
     bench.apply().ends(0);
     let live = bench.live("/apis/case05.test/v1/namespaces/NS/widgets/w");
     assert_eq!(live["spec"]["size"], 1);
-    assert!(bench.place("PATCH customresourcedefinitions/widgets.case05.test") < bench.place("PATCH widgets/w"));
+    assert!(
+        bench.place("PATCH customresourcedefinitions/widgets.case05.test") < bench.place("PATCH widgets/w")
+    );
     let remembered = bench.remembered();
-    for address in ["k8s/CustomResourceDefinition/widgets.case05.test", "k8s/NS/Widget/w", "k8s/Namespace/NS"] {
-        assert!(remembered.iter().any(|known| known == address), "{address}: {remembered:?}");
+    for address in [
+        "k8s/CustomResourceDefinition/widgets.case05.test",
+        "k8s/NS/Widget/w",
+        "k8s/Namespace/NS",
+    ] {
+        assert!(
+            remembered.iter().any(|known| known == address),
+            "{address}: {remembered:?}"
+        );
     }
     bench.nothing_to_do();
     bench.destroy().ends(0);
-    assert!(bench.live("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.case05.test").is_null());
+    assert!(
+        bench
+            .live("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.case05.test")
+            .is_null()
+    );
 }
 
 #[test]
@@ -123,16 +170,25 @@ fn case_06_components_stand_in_the_order_of_their_needs_and_fall_in_reverse() {
         "components:\n- {name: third, manifests: third, dependsOn: [second]}\n- {name: second, manifests: second, \
          dependsOn: [first]}\n- {name: first, manifests: first}\n",
     );
-    let object = |name: &str| format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: NS}}}}");
+    let object = |name: &str| {
+        format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: NS}}}}")
+    };
     bench.file(
         "first/first.yaml",
-        &format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: NS}}}}\n---\n{}", object("first")),
+        &format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: NS}}}}\n---\n{}",
+            object("first")
+        ),
     );
     bench.file("second/second.yaml", &object("second"));
     bench.file("third/third.yaml", &object("third"));
     let names = |run, event: &str| -> Vec<String> {
-        let all = told(run, event).into_iter().map(|told| told["address"].as_str().unwrap().to_owned());
-        all.filter(|address| address.contains("/ConfigMap/")).map(|address| address.replace(&bench.name, "NS")).collect()
+        let all = told(run, event)
+            .into_iter()
+            .map(|told| told["address"].as_str().unwrap().to_owned());
+        all.filter(|address| address.contains("/ConfigMap/"))
+            .map(|address| address.replace(&bench.name, "NS"))
+            .collect()
     };
     let run = bench.apply().ends(0);
     let order = ["first", "second", "third"].map(|name| format!("k8s/NS/ConfigMap/{name}"));
@@ -149,16 +205,26 @@ fn case_07_one_changed_field_is_one_update_with_its_field_its_old_and_its_new_va
     let Some(bench) = bench("case-07") else { return };
     bench.manifests(WORKLOAD);
     bench.apply().ends(0);
-    bench.manifests(&WORKLOAD.replace("{a: b}}\n---\n{apiVersion: v1, kind: Secret", "{a: c}}\n---\n{apiVersion: v1, kind: Secret"));
+    bench.manifests(&WORKLOAD.replace(
+        "{a: b}}\n---\n{apiVersion: v1, kind: Secret",
+        "{a: c}}\n---\n{apiVersion: v1, kind: Secret",
+    ));
     let change = bench.only_change();
     assert_eq!(change["action"], "update");
-    assert_eq!(change["address"], format!("k8s/{}/ConfigMap/settings", bench.name));
+    assert_eq!(
+        change["address"],
+        format!("k8s/{}/ConfigMap/settings", bench.name)
+    );
     assert_eq!(
         change["fields"],
         json!([{"path": "data.a", "old": {"is": "value", "value": "b"}, "new": {"is": "value", "value": "c"}}])
     );
     bench.apply().ends(0);
-    assert_eq!(bench.written(), ["PATCH configmaps/settings"], "and nothing else is written");
+    assert_eq!(
+        bench.written(),
+        ["PATCH configmaps/settings"],
+        "and nothing else is written"
+    );
     assert_eq!(bench.core("configmaps/settings")["data"]["a"], "c");
     bench.nothing_to_do();
 }

@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::bench::{Bench, bench};
 
-const SETTINGS: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NS}, data: {a: b}}\n";
-const MORE: &str = "---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: more, namespace: NS}, data: {a: b}}\n";
+const SETTINGS: &str =
+    "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NS}, data: {a: b}}\n";
+const MORE: &str =
+    "---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: more, namespace: NS}, data: {a: b}}\n";
 
 fn two(case: &str) -> Option<Bench> {
     let bench = bench(case)?;
@@ -22,22 +24,35 @@ fn case_38_what_carries_no_mark_is_refused_until_it_is_adopted() {
     bench.manifests(SETTINGS);
     let change = bench.only_change_of("settings");
     assert_eq!(change["action"], "conflict");
-    assert!(change["reason"].to_string().contains("kubectl"), "who wrote it is named: {change:#}");
+    assert!(
+        change["reason"].to_string().contains("kubectl"),
+        "who wrote it is named: {change:#}"
+    );
     bench.apply().ends(6);
     bench.sandbox.stackup(&["diff"]).ends(0).says("--adopt");
     assert!(bench.writes().is_empty(), "{:#?}", bench.written());
     assert_eq!(bench.core("configmaps/settings")["data"]["a"], "theirs");
 
     let plan = bench.diff_with(&["--adopt"]);
-    assert_eq!((&plan["summary"]["update"], &plan["summary"]["conflict"]), (&json!(1), &json!(0)), "{plan:#}");
+    assert_eq!(
+        (&plan["summary"]["update"], &plan["summary"]["conflict"]),
+        (&json!(1), &json!(0)),
+        "{plan:#}"
+    );
     let before = bench.core("configmaps/settings")["metadata"]["uid"].clone();
     bench.sandbox.stackup(&["apply", "--yes", "--adopt"]).ends(0);
     let live = bench.core("configmaps/settings");
-    assert_eq!((&live["data"]["a"], &live["metadata"]["uid"]), (&json!("b"), &before));
+    assert_eq!(
+        (&live["data"]["a"], &live["metadata"]["uid"]),
+        (&json!("b"), &before)
+    );
     bench.nothing_to_do();
     bench.destroy().ends(0);
     assert!(bench.core("configmaps/settings").is_null(), "adopted is ours");
-    assert!(!bench.live("/api/v1/namespaces/NS").is_null(), "and the namespace never was");
+    assert!(
+        !bench.live("/api/v1/namespaces/NS").is_null(),
+        "and the namespace never was"
+    );
 }
 
 #[test]
@@ -45,9 +60,16 @@ fn case_40_what_was_deleted_by_hand_stops_neither_its_removal_nor_its_return() {
     let Some(bench) = two("case-40") else { return };
     bench.kubectl(&["--namespace", "NS", "delete", "configmap/more"]);
     let change = bench.only_change();
-    assert_eq!((&change["action"], &change["reason"]), (&json!("create"), &json!("vanished")));
+    assert_eq!(
+        (&change["action"], &change["reason"]),
+        (&json!("create"), &json!("vanished"))
+    );
     bench.in_namespace(SETTINGS);
-    assert_eq!(bench.only_change()["action"], "forget", "there is nothing to delete");
+    assert_eq!(
+        bench.only_change()["action"],
+        "forget",
+        "there is nothing to delete"
+    );
     bench.apply().ends(0);
     assert!(!bench.remembered().contains(&"k8s/NS/ConfigMap/more".to_owned()));
     bench.nothing_to_do();
@@ -63,12 +85,18 @@ fn case_43_a_document_that_is_taken_out_is_planned_and_carried_out_as_a_delete()
     let Some(bench) = two("case-43") else { return };
     bench.in_namespace(SETTINGS);
     let change = bench.only_change();
-    assert_eq!((&change["action"], &change["reason"]), (&json!("delete"), &json!("notWanted")));
+    assert_eq!(
+        (&change["action"], &change["reason"]),
+        (&json!("delete"), &json!("notWanted"))
+    );
     assert_eq!(change["address"], format!("k8s/{}/ConfigMap/more", bench.name));
     bench.apply().ends(0);
     assert_eq!(bench.written(), ["DELETE configmaps/more"]);
     let deletes = bench.writes();
-    assert!(!deletes[0].body["preconditions"]["uid"].is_null(), "only the very object that was seen: {deletes:#?}");
+    assert!(
+        !deletes[0].body["preconditions"]["uid"].is_null(),
+        "only the very object that was seen: {deletes:#?}"
+    );
     assert!(bench.core("configmaps/more").is_null());
     assert!(!bench.core("configmaps/settings").is_null());
     bench.nothing_to_do();
@@ -81,14 +109,22 @@ fn case_44_an_object_of_another_stack_is_refused_even_if_it_may_be_adopted() {
     other.manifests(&SETTINGS.replace("{a: b}", "{a: theirs}"));
     let change = other.only_change_of("settings");
     assert_eq!(change["action"], "conflict");
-    assert!(change["reason"].to_string().contains(&format!("stack {} ", bench.name)), "{change:#}");
+    assert!(
+        change["reason"]
+            .to_string()
+            .contains(&format!("stack {} ", bench.name)),
+        "{change:#}"
+    );
     other.sandbox.stackup(&["apply", "--yes"]).ends(6);
     other.sandbox.stackup(&["apply", "--yes", "--adopt"]).ends(6);
     assert!(other.writes().is_empty(), "{:#?}", other.written());
     assert_eq!(bench.core("configmaps/settings")["data"]["a"], "b");
     bench.nothing_to_do();
     other.destroy().ends(0);
-    assert!(!bench.core("configmaps/settings").is_null(), "what was refused is not destroyed");
+    assert!(
+        !bench.core("configmaps/settings").is_null(),
+        "what was refused is not destroyed"
+    );
 }
 
 #[test]
@@ -103,18 +139,30 @@ fn case_47_what_every_cluster_has_survives_the_stack() {
     let namespace = bench.live("/api/v1/namespaces/default");
     assert!(namespace["metadata"]["labels"]["a"].is_null(), "{namespace:#}");
     bench.destroy().ends(0);
-    assert_eq!(bench.live("/api/v1/namespaces/default")["status"]["phase"], "Active");
+    assert_eq!(
+        bench.live("/api/v1/namespaces/default")["status"]["phase"],
+        "Active"
+    );
 }
 
 #[test]
 fn case_49_what_lost_our_mark_to_another_is_not_destroyed() {
     let Some(bench) = two("case-49") else { return };
-    let taken = ["annotate", "configmap/more", "--overwrite", "stackup/owner=someone-else/x"];
+    let taken = [
+        "annotate",
+        "configmap/more",
+        "--overwrite",
+        "stackup/owner=someone-else/x",
+    ];
     bench.kubectl(&[&["--namespace", "NS"][..], &taken].concat());
     bench.in_namespace(SETTINGS);
     assert_eq!(bench.only_change()["action"], "forget");
     bench.apply().ends(0);
-    assert!(bench.written().iter().all(|write| !write.starts_with("DELETE")), "{:#?}", bench.written());
+    assert!(
+        bench.written().iter().all(|write| !write.starts_with("DELETE")),
+        "{:#?}",
+        bench.written()
+    );
     assert!(!bench.core("configmaps/more").is_null());
 }
 
@@ -142,13 +190,25 @@ spec: {{selector: {{app: web}}, ports: [{{port: 80}}]}}
     bench.in_namespace(&with(MORE));
     bench.apply().ends(0);
     let slices = "/apis/discovery.k8s.io/v1/namespaces/NS/endpointslices".replace("NS", &bench.name);
-    bench.cluster.until(&slices, |found| found["items"].as_array().is_some_and(|items| !items.is_empty()));
+    bench.cluster.until(&slices, |found| {
+        found["items"].as_array().is_some_and(|items| !items.is_empty())
+    });
     let children = |bench: &Bench| {
-        let sets = ["--namespace", "NS", "get", "replicasets,pods,endpointslices", "--output", "name"];
+        let sets = [
+            "--namespace",
+            "NS",
+            "get",
+            "replicasets,pods,endpointslices",
+            "--output",
+            "name",
+        ];
         bench.kubectl(&sets)
     };
     let before = children(&bench);
-    assert!(before.contains("replicaset.apps/web") && before.contains("pod/web"), "{before}");
+    assert!(
+        before.contains("replicaset.apps/web") && before.contains("pod/web"),
+        "{before}"
+    );
     bench.in_namespace(&with(""));
     bench.apply().ends(0);
     assert_eq!(bench.written(), ["DELETE configmaps/more"]);
