@@ -44,6 +44,8 @@
 //! - Nothing more destructive happens than the plan that was shown.
 //! - What cannot be read is an error, never "absent".
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod checks;
 pub mod cli;
 pub mod engine;

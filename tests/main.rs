@@ -7,7 +7,14 @@
     reason = "tests start programs, read the environment, and wait for other processes"
 )]
 
-mod support;
-
+#[cfg(all(feature = "aws", feature = "kubernetes"))]
+mod aws;
 #[cfg(feature = "kubernetes")]
 mod conformance;
+#[cfg(all(feature = "faults", feature = "kubernetes"))]
+mod faults;
+#[cfg(feature = "kubernetes")]
+mod interruptions;
+#[cfg(feature = "kubernetes")]
+mod kind;
+mod support;

@@ -168,7 +168,7 @@ impl From<StateError> for CliError {
 /// The exit code of a failed call.
 pub(crate) fn exit_of(error: &ResourceError) -> Exit {
     match error.cause {
-        Cause::Unreachable | Cause::Transient | Cause::Throttled => Exit::Unreachable,
+        Cause::Unreachable | Cause::Transient | Cause::Throttled | Cause::Lost => Exit::Unreachable,
         Cause::Refused | Cause::Outdated => Exit::Refused,
         Cause::Permanent => Exit::Failed,
     }

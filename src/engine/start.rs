@@ -160,6 +160,7 @@ impl Coordinator<'_> {
             kind: Arc::clone(kind),
             target,
             live,
+            doubt: matches!(found.status, Some(Status::Begun { .. } | Status::Failed { .. })),
             intended,
             inside: self.inside.get(&step.address).cloned().unwrap_or_default(),
             record,
