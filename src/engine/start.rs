@@ -218,7 +218,7 @@ fn conflict_error(step: &Step) -> ResourceError {
     let refused = |message: String| ResourceError::new(Cause::Refused, message);
     if let Some(Reason::NotOurs(owner)) = &step.reason {
         return refused(format!("it is there and not ours: {owner}"))
-            .hint("run again with --adopt to take it over, or remove it from the stack");
+            .hint("run again with --adopt to take over what no other stack owns, or remove it from the stack");
     }
     let fields: Vec<String> = step
         .conflicts
