@@ -9,4 +9,12 @@
 
 #[cfg(all(feature = "aws", feature = "kubernetes"))]
 mod aws;
+#[cfg(feature = "kubernetes")]
+mod conformance;
+#[cfg(all(feature = "faults", feature = "kubernetes"))]
+mod faults;
+#[cfg(feature = "kubernetes")]
+mod interruptions;
+#[cfg(feature = "kubernetes")]
+mod kind;
 mod support;

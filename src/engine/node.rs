@@ -186,7 +186,8 @@ impl Node {
                 .await?;
                 node.away().await?;
             }
-            wait::retry(&self.run, &self.target, |target| self.kind.delete(target)).await?;
+            let delete = |target| self.kind.delete(target);
+            wait::retry(&self.run, self.kind.traits(), &self.target, delete).await?;
             self.until_gone().await
         })
     }
@@ -208,7 +209,7 @@ impl Node {
                 made
             }) as Boxed<'_, Result<Made, ResourceError>>
         };
-        Ok(wait::retry(&self.run, &self.target, call).await?)
+        Ok(wait::retry(&self.run, self.kind.traits(), &self.target, call).await?)
     }
 
     /// What a call made of which no answer came, if it shows as long as it may stay unseen; brought to what is wanted,
@@ -241,7 +242,11 @@ impl Node {
     /// Updates in place; if the thing moved since it was looked at, looks again, as long as the difference is no worse.
     async fn change(&self) -> Result<Made, Halt> {
         for _ in 0..MOVES {
-            match wait::retry(&self.run, &self.target, |target| self.kind.update(target)).await {
+            match wait::retry(&self.run, self.kind.traits(), &self.target, |target| {
+                self.kind.update(target)
+            })
+            .await
+            {
                 Err(error) if error.cause == Cause::Outdated => {
                     let seen =
                         wait::observe(&self.run, self.kind.as_ref(), std::slice::from_ref(&self.target))
@@ -272,7 +277,10 @@ impl Node {
                 if self.run.cancel.stopped().is_some() {
                     return Err(Halt::Left);
                 }
-                wait::retry(&self.run, &self.target, |target| self.kind.delete(target)).await?;
+                wait::retry(&self.run, self.kind.traits(), &self.target, |target| {
+                    self.kind.delete(target)
+                })
+                .await?;
             }
             self.until_gone().await
         };

@@ -6,4 +6,6 @@ pub(crate) mod cluster;
 pub(crate) mod proxy;
 pub(crate) mod sandbox;
 #[cfg(feature = "kubernetes")]
+pub(crate) mod shop;
+#[cfg(feature = "kubernetes")]
 pub(crate) mod tier;
