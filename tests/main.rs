@@ -7,8 +7,10 @@
     reason = "tests start programs, read the environment, and wait for other processes"
 )]
 
+mod cli;
 #[cfg(all(feature = "faults", feature = "kubernetes"))]
 mod faults;
 #[cfg(feature = "kubernetes")]
 mod interruptions;
+mod rules;
 mod support;
