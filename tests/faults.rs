@@ -141,6 +141,24 @@ fn a_run_killed_around_a_snapshot_is_taken_up() {
 }
 
 #[test]
+fn a_run_killed_after_one_that_was_killed_in_its_last_moment_is_taken_up_too() {
+    let Some(cluster) = cluster::shared() else { return };
+    let shop = Shop::new(cluster, "twice");
+    shop.apply().ends(0);
+    shop.second_version();
+    for fault in ["snapshot:renamed", "record:2", "record:1", "record:2"] {
+        let run = shop
+            .sandbox
+            .stackup_with(&[("STACKUP_FAULT", fault)], &["apply", "--yes"]);
+        assert!(killed(&run), "{fault}");
+        shop.first_version();
+    }
+    shop.apply().ends(0).says("resuming");
+    shop.destroy().ends(0);
+    shop.is_gone();
+}
+
+#[test]
 fn a_run_killed_around_its_cluster_leaves_one_cluster_and_then_none() {
     if tier::control_plane().is_none() {
         return;

@@ -204,14 +204,9 @@ fn without_room_or_right_to_write_nothing_is_begun_and_the_state_stays() {
             break;
         }
         failed += 1;
-        let run = run.ends(1).says("No space left on device");
-        drop(run);
+        run.ends(1).says("No space left on device");
         let loads = shop.sandbox.stackup(&["status"]);
-        assert!(
-            matches!(loads.code, Some(0 | 4)),
-            "{pages} pages: {}",
-            loads.all()
-        );
+        assert_ne!(loads.code, Some(8), "{pages} pages: {}", loads.all());
     }
     assert!((1..39).contains(&failed), "{failed} runs failed");
     mount.empty();

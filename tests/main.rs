@@ -9,6 +9,7 @@
 
 #[cfg(all(feature = "aws", feature = "kubernetes"))]
 mod aws;
+mod cli;
 #[cfg(feature = "kubernetes")]
 mod conformance;
 #[cfg(all(feature = "faults", feature = "kubernetes"))]
@@ -17,4 +18,5 @@ mod faults;
 mod interruptions;
 #[cfg(feature = "kubernetes")]
 mod kind;
+mod rules;
 mod support;

@@ -250,8 +250,9 @@ pub(super) fn conflict(step: &Step) -> Failure {
 fn conflict_error(step: &Step) -> ResourceError {
     let refused = |message: String| ResourceError::new(Cause::Refused, message);
     if let Some(Reason::NotOurs(owner)) = &step.reason {
-        return refused(format!("it is there and not ours: {owner}"))
-            .hint("run again with --adopt to take over what no other stack owns, or remove it from the stack");
+        return refused(format!("it is there and not ours: {owner}")).hint(
+            "run again with --adopt to take over what no other stack owns, or remove it from the stack",
+        );
     }
     let fields: Vec<String> = step
         .conflicts
