@@ -1,1 +1,22 @@
-//! The integration tests (this page is completed with the verbs).
+//! The integration tests: one binary, so that it is linked once. Most run the real program in a sandbox.
+//!
+//! Tests that need a control plane, Docker or another server say so through `support::tier`, which skips them in the
+//! open, or fails where `STACKUP_REQUIRE` names the tier.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start programs, read the environment, and wait for other processes"
+)]
+
+#[cfg(all(feature = "aws", feature = "kubernetes"))]
+mod aws;
+mod cli;
+#[cfg(feature = "kubernetes")]
+mod conformance;
+#[cfg(all(feature = "faults", feature = "kubernetes"))]
+mod faults;
+#[cfg(feature = "kubernetes")]
+mod interruptions;
+#[cfg(feature = "kubernetes")]
+mod kind;
+mod rules;
+mod support;

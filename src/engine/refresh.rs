@@ -24,6 +24,8 @@ pub struct Found {
     pub status: Option<Status>,
     /// Whose outputs it needs to be asked about.
     pub refers: Vec<Address>,
+    /// Which of them must be made anew and cannot go before this one, which is therefore made anew as well.
+    pub along: Option<Address>,
     /// The question that was asked, with references resolved as far as they are known.
     pub target: Target,
     /// The answer.
@@ -125,6 +127,7 @@ fn gather(
             remembered,
             status: entry.map(|entry| entry.status.clone()),
             refers,
+            along: None,
             seen: Seen::Known(Observed::Absent),
         };
         Ok((address.clone(), found))
@@ -137,15 +140,14 @@ async fn round(run: &Run, asking: BTreeMap<Address, Found>, before: &Refreshed) 
     let mut answers = Vec::new();
     let mut kinds: BTreeMap<String, Vec<(Address, Found)>> = BTreeMap::new();
     for (address, mut found) in asking {
-        match prepare(run, &mut found, before) {
-            Some(seen) => {
-                found.seen = seen;
-                answers.push((address, found));
-            }
-            None => {
-                let kind = found.kind().to_owned();
-                kinds.entry(kind).or_default().push((address, found));
-            }
+        if let Some(seen) = prepare(run, &mut found, before) {
+            found.seen = seen;
+            answers.push((address, found));
+        } else {
+            kinds
+                .entry(found.kind().to_owned())
+                .or_default()
+                .push((address, found));
         }
     }
     let asked = kinds.into_iter().map(|(kind, nodes)| async move {
@@ -169,6 +171,10 @@ async fn round(run: &Run, asking: BTreeMap<Address, Found>, before: &Refreshed) 
 
 /// Resolves what the question refers to; an answer at once where it need not or cannot be asked.
 fn prepare(run: &Run, found: &mut Found, before: &Refreshed) -> Option<Seen> {
+    let Some(wanted) = found.wanted.clone() else {
+        return prepare_unwanted(run, found, before);
+    };
+    let pins = found.remembered.is_some() && pins(run, found);
     for address in &found.refers {
         let Some(other) = before.found.get(address) else {
             continue;
@@ -177,31 +183,69 @@ fn prepare(run: &Run, found: &mut Found, before: &Refreshed) -> Option<Seen> {
             Holds::Yes(outputs) => {
                 found.target.outputs.insert(address.clone(), outputs);
             }
-            // What lived in something that is gone is gone as well.
-            Holds::Gone if found.wanted.is_none() => return Some(Seen::Known(Observed::Absent)),
-            Holds::Gone | Holds::NotYet => return Some(Seen::After(address.clone())),
+            Holds::Replaced(outputs) if pins => {
+                found.target.outputs.insert(address.clone(), outputs);
+                found.along = Some(address.clone());
+            }
+            Holds::Gone | Holds::NotYet | Holds::Replaced(_) => return Some(Seen::After(address.clone())),
             Holds::Error(error) => return Some(Seen::Error(error)),
         }
     }
-    if let Some(wanted) = &found.wanted {
-        match resolve(&wanted.inputs, &found.target.outputs) {
-            Ok(inputs) => found.target.inputs = Some(inputs),
-            Err(error) => return Some(Seen::Error(error)),
-        }
-    } else if let Ok(kind) = run.registry.get(found.kind()) {
-        let container = kind.goes_with(&found.target)?;
-        let goes = before
-            .found
-            .get(&container)
-            .is_some_and(|other| other.wanted.is_none() && !other.stays(run));
-        return goes.then_some(Seen::GoesWith(container));
+    match resolve(&wanted.inputs, &found.target.outputs) {
+        Ok(inputs) => found.target.inputs = Some(inputs),
+        Err(error) => return Some(Seen::Error(error)),
     }
     None
+}
+
+/// To find or delete something, only what it lives in must be there; what else it once referred to may be gone.
+fn prepare_unwanted(run: &Run, found: &mut Found, before: &Refreshed) -> Option<Seen> {
+    for address in &found.refers {
+        if let Some(outputs) = before.found.get(address).and_then(Found::last_outputs) {
+            found.target.outputs.insert(address.clone(), outputs);
+        }
+    }
+    let container = run
+        .registry
+        .get(found.kind())
+        .ok()
+        .and_then(|kind| kind.goes_with(&found.target));
+    if let Some(other) = container
+        .as_ref()
+        .and_then(|container| before.found.get(container))
+    {
+        if matches!(other.seen, Seen::Known(Observed::Absent)) {
+            return Some(Seen::Known(Observed::Absent));
+        }
+        if other.wanted.is_none() && !other.stays(run) {
+            return container.map(Seen::GoesWith);
+        }
+    }
+    for address in &found.refers {
+        let Some(other) = before.found.get(address) else {
+            continue;
+        };
+        match other.holds() {
+            Holds::Error(error) => return Some(Seen::Error(error)),
+            Holds::NotYet if other.wanted.is_some() => return Some(Seen::After(address.clone())),
+            Holds::Replaced(_) if !pins(run, found) => return Some(Seen::After(address.clone())),
+            Holds::Yes(_) | Holds::Gone | Holds::NotYet | Holds::Replaced(_) => {}
+        }
+    }
+    None
+}
+
+fn pins(run: &Run, found: &Found) -> bool {
+    run.registry
+        .get(found.kind())
+        .is_ok_and(|kind| kind.traits().pins)
 }
 
 /// Whether the outputs of a resource can be used to ask about another.
 enum Holds {
     Yes(Arc<Value>),
+    /// Not once it has been made anew; its present outputs.
+    Replaced(Arc<Value>),
     NotYet,
     Gone,
     Error(ResourceError),
@@ -224,14 +268,29 @@ impl Found {
             .is_ok_and(|kind| kind.stays(&self.target))
     }
 
+    /// What it gives to others: as it stands, or as it last stood.
+    fn last_outputs(&self) -> Option<Arc<Value>> {
+        let seen = match &self.seen {
+            Seen::Known(observed) => observed.live().map(|live| &live.outputs),
+            Seen::After(_) | Seen::GoesWith(_) | Seen::Error(_) => None,
+        };
+        let last = seen.or(self.remembered.as_ref().map(|remembered| &remembered.outputs));
+        last.map(|outputs| Arc::new(outputs.clone()))
+    }
+
     fn holds(&self) -> Holds {
         match &self.seen {
             Seen::Known(Observed::Absent) => Holds::Gone,
             Seen::Known(Observed::Live(live)) => {
                 // What lives in something that is about to be removed, and goes with it, need not be asked about.
                 let usable = live.readiness == Readiness::Ready || self.wanted.is_none();
-                if live.foreign.is_none() && live.forces.is_empty() && usable {
-                    Holds::Yes(Arc::new(live.outputs.clone()))
+                let outputs = || Arc::new(live.outputs.clone());
+                if live.foreign.is_some() {
+                    Holds::NotYet
+                } else if !live.forces.is_empty() || self.along.is_some() {
+                    Holds::Replaced(outputs())
+                } else if usable {
+                    Holds::Yes(outputs())
                 } else {
                     Holds::NotYet
                 }
@@ -257,6 +316,7 @@ pub(super) async fn again(
             remembered: None,
             status: None,
             refers: Vec::new(),
+            along: None,
             target,
             seen,
         };

@@ -133,7 +133,7 @@ impl Coordinator<'_> {
             Seen::After(_) | Seen::GoesWith(_) => None,
             Seen::Error(error) => return Err(error.clone()),
         };
-        let action = self.decide(step, found.wanted.is_some(), live.as_ref())?;
+        let action = decide(step, found.wanted.is_some(), live.as_ref())?;
         let record = action.writes() || self.must_record(step);
         if action == Action::Unchanged
             && !record
@@ -153,6 +153,11 @@ impl Coordinator<'_> {
             ..self.intended(step)
         };
         target.generation = intended.remembered.generation;
+        let first = if action == Action::Replace {
+            self.pinning(&step.address)
+        } else {
+            Vec::new()
+        };
         Ok(Start::Work(Box::new(Node {
             run: self.run.clone(),
             index: i,
@@ -160,6 +165,8 @@ impl Coordinator<'_> {
             kind: Arc::clone(kind),
             target,
             live,
+            first,
+            doubt: matches!(found.status, Some(Status::Begun { .. } | Status::Failed { .. })),
             intended,
             inside: self.inside.get(&step.address).cloned().unwrap_or_default(),
             record,
@@ -169,31 +176,58 @@ impl Coordinator<'_> {
         })))
     }
 
-    /// The action, now that everything it refers to is known: never more destructive than the plan that was shown.
-    fn decide(&self, step: &Step, wanted: bool, live: Option<&Live>) -> Result<Action, ResourceError> {
-        let late = matches!(step.reason, Some(Reason::KnownAfter(_)));
-        let mut now = step.clone();
-        match (wanted, live) {
-            (true, None) => now.action = Action::Create,
-            (true, Some(live)) if late => compare(&mut now, live),
-            (true, Some(_)) | (false, _) => {}
-        }
-        let worse = now.action.severity() > step.action.severity().max(Action::Update.severity());
-        if now.action == Action::Conflict {
-            return Err(conflict_error(&now));
-        }
-        if worse {
-            return Err(ResourceError::new(
-                Cause::Outdated,
-                format!(
-                    "it would now have to be replaced (because of {}), which the plan did not show",
-                    now.forces.join(", ")
-                ),
-            )
-            .hint("run 'stackup diff' to see the plan as it is now, then apply it"));
-        }
-        Ok(now.action)
+    /// What must be gone before this resource can be made anew, as it stands now.
+    fn pinning(&self, address: &Address) -> Vec<Node> {
+        let node = |(i, step): (usize, &Step)| {
+            let found = self.refreshed.found.get(&step.address)?;
+            if found.along.as_ref() != Some(address) || step.action != Action::Replace {
+                return None;
+            }
+            Some(Node {
+                run: self.run.clone(),
+                index: i,
+                action: step.action,
+                kind: Arc::clone(self.kinds.get(step.kind.as_str())?),
+                target: found.target.clone(),
+                live: None,
+                first: self.pinning(&step.address),
+                doubt: false,
+                intended: self.intended(step),
+                inside: Vec::new(),
+                record: true,
+                tell: self.tell.clone(),
+                limit: Arc::clone(self.at_once.get(step.kind.as_str())?),
+                looker: self.lookers.get(step.kind.as_str())?.clone(),
+            })
+        };
+        self.plan.steps.iter().enumerate().filter_map(node).collect()
     }
+}
+
+/// The action, now that everything it refers to is known: never more destructive than the plan that was shown.
+fn decide(step: &Step, wanted: bool, live: Option<&Live>) -> Result<Action, ResourceError> {
+    let late = matches!(step.reason, Some(Reason::KnownAfter(_)));
+    let mut now = step.clone();
+    match (wanted, live) {
+        (true, None) => now.action = Action::Create,
+        (true, Some(live)) if late => compare(&mut now, live),
+        (true, Some(_)) | (false, _) => {}
+    }
+    let worse = now.action.severity() > step.action.severity().max(Action::Update.severity());
+    if now.action == Action::Conflict {
+        return Err(conflict_error(&now));
+    }
+    if worse {
+        return Err(ResourceError::new(
+            Cause::Outdated,
+            format!(
+                "it would now have to be replaced (because of {}), which the plan did not show",
+                now.forces.join(", ")
+            ),
+        )
+        .hint("run 'stackup diff' to see the plan as it is now, then apply it"));
+    }
+    Ok(now.action)
 }
 
 pub(super) fn failure(action: Action, error: &ResourceError) -> Failure {
@@ -216,8 +250,9 @@ pub(super) fn conflict(step: &Step) -> Failure {
 fn conflict_error(step: &Step) -> ResourceError {
     let refused = |message: String| ResourceError::new(Cause::Refused, message);
     if let Some(Reason::NotOurs(owner)) = &step.reason {
-        return refused(format!("it is there and not ours: {owner}"))
-            .hint("run again with --adopt to take it over, or remove it from the stack");
+        return refused(format!("it is there and not ours: {owner}")).hint(
+            "run again with --adopt to take over what no other stack owns, or remove it from the stack",
+        );
     }
     let fields: Vec<String> = step
         .conflicts

@@ -42,6 +42,8 @@ impl Resource for KindCluster {
         at_once: 1,
         expected: Some(Duration::from_secs(30)),
         deadline: Duration::from_mins(10),
+        settles: Duration::ZERO,
+        pins: false,
     };
 
     type Cloud = Local;

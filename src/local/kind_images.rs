@@ -70,6 +70,8 @@ impl Resource for KindImages {
         at_once: 1,
         expected: Some(Duration::from_secs(15)),
         deadline: Duration::from_mins(10),
+        settles: Duration::ZERO,
+        pins: false,
     };
 
     type Cloud = Local;

@@ -40,6 +40,8 @@ impl Resource for KwokCluster {
         at_once: 1,
         expected: Some(Duration::from_secs(6)),
         deadline: Duration::from_mins(2),
+        settles: Duration::ZERO,
+        pins: false,
     };
 
     type Cloud = Local;

@@ -70,6 +70,8 @@ impl Resource for KwokCompanion {
         at_once: 4,
         expected: Some(Duration::from_secs(3)),
         deadline: Duration::from_mins(1),
+        settles: Duration::ZERO,
+        pins: false,
     };
 
     type Cloud = Local;

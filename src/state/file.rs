@@ -23,6 +23,8 @@ pub struct FileStore {
     folder: PathBuf,
     stack: String,
     journal: Option<File>,
+    /// Up to where the journal that was found counts: not a torn tail, and nothing of a run that ended.
+    counts: usize,
     lock: Option<File>,
     #[cfg(feature = "faults")]
     written: u64,
@@ -35,6 +37,7 @@ impl FileStore {
             folder,
             stack: stack.to_owned(),
             journal: None,
+            counts: 0,
             lock: None,
             #[cfg(feature = "faults")]
             written: 0,
@@ -116,7 +119,7 @@ impl FileStore {
         }
     }
 
-    fn read(&self) -> Result<Option<Loaded>, StateError> {
+    fn read(&mut self) -> Result<Option<Loaded>, StateError> {
         let (path, journal) = (self.folder.join(SNAPSHOT), self.folder.join(JOURNAL));
         let lines = read_if_there(&journal)?.unwrap_or_default();
         let Some(bytes) = read_if_there(&path)? else {
@@ -144,6 +147,11 @@ impl FileStore {
             notes.push(format!("the last line of {} was cut off at byte {offset} when its writer ended; what it would have announced was not begun", journal.display()));
         }
         let unfinished = self.replay(&mut snapshot, &records, &journal)?;
+        self.counts = if unfinished {
+            torn.unwrap_or(lines.len())
+        } else {
+            0
+        };
         Ok(Some(Loaded {
             snapshot,
             unfinished,
@@ -240,20 +248,26 @@ impl FileStore {
                 source: error.into(),
             })?;
         }
-        let file = match &mut self.journal {
-            Some(file) => file,
-            None => {
-                let file = private()
-                    .append(true)
-                    .open(&path)
-                    .map_err(StateError::io("open", &path))?;
-                sync_folder(&self.folder)?;
-                self.journal.insert(file)
-            }
+        let file = if let Some(file) = &mut self.journal {
+            file
+        } else {
+            let file = private()
+                .append(true)
+                .open(&path)
+                .map_err(StateError::io("open", &path))?;
+            // What does not count would be read together with the next line.
+            file.set_len(self.counts as u64)
+                .map_err(StateError::io("write", &path))?;
+            sync_folder(&self.folder)?;
+            self.journal.insert(file)
         };
-        file.write_all(&bytes)
-            .and_then(|()| file.sync_data())
-            .map_err(StateError::io("write", &path))?;
+        let before = file.metadata().map_err(StateError::io("read", &path))?.len();
+        let written = file.write_all(&bytes).and_then(|()| file.sync_data());
+        if let Err(source) = written {
+            // A full disk may have taken a part. If it stays, the next run finds a torn tail and cuts it off.
+            drop(file.set_len(before));
+            return Err(StateError::io("write", &path)(source));
+        }
         #[cfg(feature = "faults")]
         for _ in records {
             self.written += 1;
@@ -283,6 +297,7 @@ impl FileStore {
         *snapshot = next;
         let journal = self.folder.join(JOURNAL);
         self.journal = None;
+        self.counts = 0;
         private()
             .write(true)
             .truncate(true)
@@ -497,5 +512,34 @@ mod tests {
         store.save(&mut snapshot).await.unwrap();
         fs::write(store.folder().join(JOURNAL), journal).unwrap();
         assert!(!store.load().await.unwrap().unwrap().unfinished);
+    }
+
+    #[tokio::test]
+    async fn records_after_a_torn_tail_and_after_an_ended_run_are_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut snapshot = Snapshot::new("demo", "u".into(), "l".into());
+        store(folder.path()).save(&mut snapshot).await.unwrap();
+        let open = Record::open(&snapshot, crate::model::Verb::Apply);
+        store(folder.path())
+            .append(std::slice::from_ref(&open))
+            .await
+            .unwrap();
+        let journal = folder.path().join(".stackup/demo").join(JOURNAL);
+        let line = fs::read(&journal).unwrap();
+
+        fs::write(&journal, [&line[..], &line[..9]].concat()).unwrap();
+        let mut next = store(folder.path());
+        assert_eq!(next.load().await.unwrap().unwrap().notes.len(), 1);
+        next.append(std::slice::from_ref(&open)).await.unwrap();
+        assert_eq!(fs::read(&journal).unwrap(), line.repeat(2));
+
+        next.save(&mut snapshot).await.unwrap();
+        fs::write(&journal, &line).unwrap();
+        let mut next = store(folder.path());
+        assert!(!next.load().await.unwrap().unwrap().unfinished);
+        next.append(&[Record::open(&snapshot, crate::model::Verb::Apply)])
+            .await
+            .unwrap();
+        assert!(store(folder.path()).load().await.unwrap().unwrap().unfinished);
     }
 }
