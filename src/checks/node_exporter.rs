@@ -59,11 +59,15 @@ pub(super) const CHECKS: &[Check] = &[
     .hint("it sees another machine: its host paths are not those of the node"),
 ];
 
+/// The node-exporter that the stack wants.
+fn wanted(e: &Evidence) -> Result<&Value, Missed> {
+    let mut all = e.applied("DaemonSet");
+    let found = all.find(|object| label(object, "app.kubernetes.io/name") == "node-exporter");
+    found.ok_or_else(|| Miss::skip("the stack has no node-exporter"))
+}
+
 fn exporter(e: &Evidence) -> Result<&Value, Missed> {
-    let wanted = e
-        .applied("DaemonSet")
-        .find(|object| label(object, "app.kubernetes.io/name") == "node-exporter");
-    let wanted = wanted.ok_or_else(|| Miss::skip("the stack has no node-exporter"))?;
+    let wanted = wanted(e)?;
     e.live(wanted)
         .ok_or_else(|| Miss::fail(format!("no DaemonSet {}", title(wanted)), "it"))
 }
@@ -129,7 +133,7 @@ fn in_prometheus(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 fn collectors(e: &Evidence, _: &'static str) -> Outcome {
-    exporter(e)?;
+    wanted(e)?;
     let samples = e.samples(COLLECTORS)?;
     if samples.is_empty() {
         return Err(Miss::fail(
@@ -149,7 +153,7 @@ fn collectors(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 fn memory(e: &Evidence, _: &'static str) -> Outcome {
-    exporter(e)?;
+    wanted(e)?;
     let samples = e.samples(MEMORY)?;
     let mut wrong = Vec::new();
     let mut compared = 0;

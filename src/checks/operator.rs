@@ -31,7 +31,7 @@ pub(super) const CHECKS: &[Check] = &[
         .hint("two operators undo each other's StatefulSets: remove one, or give each a --controller-id"),
     Check::new("operator.kubelet-service", "the Service of the kubelets lists every node", kubelet_service)
         .needs(&[DEPLOYMENT])
-        .reads(&["Service", "EndpointSlice", "Node"])
+        .reads(&["Deployment", "Service", "EndpointSlice", "Node"])
         .hint("the operator writes it every few minutes; it may lack the right to write Endpoints in kube-system"),
     Check::new("operator.kubelet-stale", "there is one Service of kubelets", kubelet_stale)
         .warning()
@@ -45,7 +45,7 @@ pub(super) const CHECKS: &[Check] = &[
         .fix("stackup diff"),
     Check::new("operator.webhook-ca", "the API server trusts the operator's certificate", webhook_ca)
         .needs(&["operator.webhook-config"])
-        .reads(&["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Secret"])
+        .reads(&["Deployment", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Secret"])
         .hint("with another authority in the webhook, rules are stored unchecked (failurePolicy Ignore)")
         .fix("stackup apply"),
     Check::new("operator.webhook-stamp", "the webhook sees every rule that is stored", webhook_stamp)
@@ -77,10 +77,14 @@ pub(super) const CHECKS: &[Check] = &[
         .fix("kubectl get events -A --field-selector=reason=InvalidConfiguration"),
 ];
 
+/// The operator that the stack wants, and its container.
+fn wanted(e: &Evidence) -> Result<(&Value, &Value), Missed> {
+    inventory::operator(e).ok_or_else(|| Miss::skip("the stack has no Prometheus operator"))
+}
+
 /// The live operator and its container.
 fn operator(e: &Evidence) -> Result<(&Value, &Value), Missed> {
-    let (wanted, container) =
-        inventory::operator(e).ok_or_else(|| Miss::skip("the stack has no Prometheus operator"))?;
+    let (wanted, container) = wanted(e)?;
     let live = e
         .live(wanted)
         .ok_or_else(|| Miss::fail(format!("no {}", full_title(wanted)), "the operator"))?;
@@ -204,7 +208,7 @@ fn kubelet_service(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 fn kubelet_stale(e: &Evidence, _: &'static str) -> Outcome {
-    operator(e)?;
+    wanted(e)?;
     let services = e
         .all("Service")
         .iter()
@@ -347,7 +351,7 @@ fn versions(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 fn controllers(e: &Evidence, _: &'static str) -> Outcome {
-    operator(e)?;
+    wanted(e)?;
     let samples = e.samples(READY)?;
     if samples.is_empty() {
         return Err(Miss::wait(
@@ -369,7 +373,7 @@ fn controllers(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 fn syncs(e: &Evidence, _: &'static str) -> Outcome {
-    operator(e)?;
+    wanted(e)?;
     let samples = e.samples(SYNCS)?;
     let failed = samples
         .iter()
@@ -381,7 +385,7 @@ fn syncs(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 fn rejected(e: &Evidence, _: &'static str) -> Outcome {
-    operator(e)?;
+    wanted(e)?;
     let samples = e.samples(RESOURCES)?;
     let rejected = samples
         .iter()

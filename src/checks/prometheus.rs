@@ -266,15 +266,11 @@ pub(super) fn served(e: &Evidence, kind: &str, operated: &str) -> Outcome {
     for set in workload::made_for(e, kind)? {
         let labels = set.pointer("/spec/template/metadata/labels");
         let governing = e.find("Service", namespace(set), operated);
-        let own = e
-            .applied("Service")
-            .filter_map(|service| e.live(service))
-            .filter(|service| {
-                namespace(service) == namespace(set) && super::object::service_selects(service, labels)
-            });
-        for service in own.chain(governing) {
-            let ready = super::cluster::backing(e, service);
-            if ready == 0 {
+        let own = e.applied("Service").filter(|service| {
+            namespace(service) == namespace(set) && super::object::service_selects(service, labels)
+        });
+        for service in own.filter_map(|wanted| e.live(wanted)).chain(governing) {
+            if super::cluster::backing(e, service) == 0 {
                 wrong.push(format!("{} leads to no ready pod", title(service)));
             }
             seen.push(name(service).to_owned());
