@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    check::{Check, Miss, Missed, Outcome, few, none},
+    check::{Check, Miss, Outcome, few, none},
     evidence::Evidence,
     nodes,
     object::{items, label, name, namespace, selects, text, texts, truth},
@@ -175,7 +175,7 @@ pub(super) const CHECKS: &[Check] = &[
         .hint("two Services list the same address, such as one that an earlier installation left behind"),
 ];
 
-/// One endpoint of a ServiceMonitor, and the addresses that its Services list for it.
+/// One endpoint of a `ServiceMonitor`, and the addresses that its Services list for it.
 pub(super) struct Pool<'a> {
     pub(super) name: String,
     monitor: &'a Value,
@@ -185,7 +185,7 @@ pub(super) struct Pool<'a> {
     services: usize,
 }
 
-/// The EndpointSlices of a Service.
+/// The `EndpointSlice`s of a Service.
 pub(super) fn slices<'a>(
     e: &'a Evidence,
     in_namespace: &'a str,
@@ -218,8 +218,8 @@ pub(super) fn chooses(e: &Evidence, prometheus: &Value, prefix: &str, object: &V
     in_namespace && selects(selector, object.pointer("/metadata/labels"))
 }
 
-/// The endpoints of all ServiceMonitors that the stack's Prometheus chooses.
-pub(super) fn pools(e: &Evidence) -> Result<Vec<Pool<'_>>, Missed> {
+/// The endpoints of all `ServiceMonitor`s that the stack's Prometheus chooses.
+pub(super) fn pools(e: &Evidence) -> Result<Vec<Pool<'_>>, Miss> {
     let live: Vec<&Value> = e
         .some_applied("Prometheus")?
         .into_iter()

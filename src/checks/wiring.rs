@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::{
-    check::{Check, Miss, Missed, Outcome, none},
+    check::{Check, Miss, Outcome, none},
     evidence::Evidence,
     object::{full_title, items, keys, label, name, namespace, owned_by, text, title, truth},
     rules::unchosen,
@@ -203,7 +203,7 @@ fn owners(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 /// The text of the loaded configuration.
-fn config(e: &Evidence) -> Result<String, Missed> {
+fn config(e: &Evidence) -> Result<String, Miss> {
     e.some_applied("Prometheus")?;
     let answer = e.json(CONFIG)?;
     match text(&answer, "/data/yaml") {

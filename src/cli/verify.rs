@@ -35,7 +35,7 @@ Exit codes: 0 all hold (warnings allowed), 5 a check does not hold, 7 the API se
 9 the time to wait ran out.";
 
 /// How long `apply` waits for what needs time: targets, rules, the Watchdog.
-const AFTER_APPLY: Duration = Duration::from_secs(300);
+const AFTER_APPLY: Duration = Duration::from_mins(5);
 /// How long to wait before asking again.
 const PAUSE: Duration = Duration::from_secs(3);
 
