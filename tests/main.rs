@@ -7,10 +7,16 @@
     reason = "tests start programs, read the environment, and wait for other processes"
 )]
 
+#[cfg(all(feature = "aws", feature = "kubernetes"))]
+mod aws;
 mod cli;
+#[cfg(feature = "kubernetes")]
+mod conformance;
 #[cfg(all(feature = "faults", feature = "kubernetes"))]
 mod faults;
 #[cfg(feature = "kubernetes")]
 mod interruptions;
+#[cfg(feature = "kubernetes")]
+mod kind;
 mod rules;
 mod support;

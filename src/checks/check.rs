@@ -37,7 +37,7 @@ pub(super) type Missed = Box<Miss>;
 
 /// How a check does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Miss {
+pub(super) struct Miss {
     pub(super) how: How,
     pub(super) observed: String,
     pub(super) expected: String,
@@ -79,11 +79,6 @@ impl Miss {
 
     pub(super) fn hint(mut self: Box<Self>, hint: impl Into<String>) -> Missed {
         self.hint = Some(hint.into());
-        self
-    }
-
-    pub(super) fn fix(mut self: Box<Self>, fix: impl Into<String>) -> Missed {
-        self.fix = Some(fix.into());
         self
     }
 }

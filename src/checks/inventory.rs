@@ -63,15 +63,6 @@ pub(super) const CHECKS: &[Check] = &[
         .hint("raise resources.limits.memory of that container, or give it less to do"),
 ];
 
-/// The namespaces that the stack makes or puts something into.
-pub(super) fn namespaces(e: &Evidence) -> BTreeSet<&str> {
-    e.applied
-        .iter()
-        .map(namespace)
-        .filter(|namespace| !namespace.is_empty())
-        .collect()
-}
-
 /// The pods of the stack's workloads.
 pub(super) fn stack_pods(e: &Evidence) -> Vec<&Value> {
     let made = e.applied("Namespace").map(name).collect::<BTreeSet<_>>();

@@ -33,6 +33,6 @@ mod workload;
 pub use check::Check;
 pub use evidence::{Answer, Evidence, reduce};
 pub use list::all;
-pub use place::{Place, grafana_login, places};
+pub use place::{Login, Place, grafana_login, places};
 pub use rights::{Kind, kind, role};
 pub use runner::{Answered, Ask, reads, run};

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     evidence::Evidence,
-    object::{label, name, namespace},
+    object::{items, label, name, name_of, namespace, text},
     workload,
 };
 
@@ -64,31 +64,38 @@ fn place(e: &Evidence, workload: &Value, port: u16) -> Option<Place> {
     })
 }
 
-/// Which Secret and keys hold the user and password of Grafana: `(namespace, secret, user key, password key)`.
-pub fn grafana_login(e: &Evidence) -> Option<(String, String, String, String)> {
+/// Which Secret and which of its keys hold the user and password of Grafana.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The Secret's namespace.
+    pub namespace: String,
+    /// The Secret.
+    pub secret: String,
+    /// The key of the user.
+    pub user: String,
+    /// The key of the password.
+    pub password: String,
+}
+
+/// How to sign in to the stack's Grafana.
+pub fn grafana_login(e: &Evidence) -> Option<Login> {
     let wanted = e
         .applied("Deployment")
         .find(|object| label(object, "app.kubernetes.io/name") == "grafana")?;
-    let containers = super::object::items(wanted, "/spec/template/spec/containers");
-    let variable = |named: &str| {
-        let all = containers
-            .iter()
-            .flat_map(|container| super::object::items(container, "/env"));
-        let found = all
-            .into_iter()
-            .find(|variable| super::object::name_of(variable) == named)?;
-        let reference = found.pointer("/valueFrom/secretKeyRef")?;
-        Some((
-            super::object::name_of(reference),
-            super::object::text(reference, "/key"),
-        ))
+    let containers = items(wanted, "/spec/template/spec/containers");
+    let variables: Vec<&Value> = containers
+        .iter()
+        .flat_map(|container| items(container, "/env"))
+        .collect();
+    let reference = |named: &str| {
+        let variable = variables.iter().find(|variable| name_of(variable) == named)?;
+        variable.pointer("/valueFrom/secretKeyRef")
     };
-    let (_, user) = variable("GF_SECURITY_ADMIN_USER")?;
-    let (secret, password) = variable("GF_SECURITY_ADMIN_PASSWORD")?;
-    Some((
-        namespace(wanted).to_owned(),
-        secret.to_owned(),
-        user.to_owned(),
-        password.to_owned(),
-    ))
+    let password = reference("GF_SECURITY_ADMIN_PASSWORD")?;
+    Some(Login {
+        namespace: namespace(wanted).to_owned(),
+        secret: name_of(password).to_owned(),
+        user: text(reference("GF_SECURITY_ADMIN_USER")?, "/key").to_owned(),
+        password: text(password, "/key").to_owned(),
+    })
 }

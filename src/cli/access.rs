@@ -11,7 +11,11 @@ use crate::{model::Secret, resource::Kind};
 pub(super) type Clusters = Arc<crate::kubernetes::Clusters>;
 
 #[cfg(feature = "kubernetes")]
-pub(super) fn clusters(folder: &Path, key: Secret<Vec<u8>>, warn: Arc<dyn Fn(String) + Send + Sync>) -> Clusters {
+pub(super) fn clusters(
+    folder: &Path,
+    key: Secret<Vec<u8>>,
+    warn: Arc<dyn Fn(String) + Send + Sync>,
+) -> Clusters {
     crate::kubernetes::Clusters::new(folder.to_owned(), key, warn)
 }
 
@@ -33,7 +37,11 @@ mod without {
     }
 
     /// A build without Kubernetes can make a cluster, and put nothing on it.
-    pub(in crate::cli) fn expand(model: &StackModel, _: &Address, _: &[Address]) -> Result<Expanded, Vec<Mistake>> {
+    pub(in crate::cli) fn expand(
+        model: &StackModel,
+        _: &Address,
+        _: &[Address],
+    ) -> Result<Expanded, Vec<Mistake>> {
         if model.components.is_empty() {
             return Ok(Expanded::default());
         }

@@ -29,6 +29,7 @@ Examples:
 /// Make what the stack file says, wait until it works, and verify it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Apply {
     /// Do not ask
     #[arg(short, long)]
@@ -45,14 +46,26 @@ pub(super) struct Apply {
 }
 
 impl Apply {
-    pub(super) async fn run(self, global: &Global, environment: &Environment, screen: &Screen) -> Result<Exit, CliError> {
+    pub(super) async fn run(
+        self,
+        global: &Global,
+        environment: &Environment,
+        screen: &Screen,
+    ) -> Result<Exit, CliError> {
         let began = Instant::now();
         let opened = context::open(global, environment)?;
         let level = opened.model.verify.filter(|_| !self.no_verify);
         let mut session = Session::open(opened, environment, Some("apply"), self.adopt).await?;
         let unfinished = session.unfinished();
         if session.loaded.unfinished {
-            say(global, screen, &format!("resuming: an earlier run did not end; {} resources had begun", unfinished.len()));
+            say(
+                global,
+                screen,
+                &format!(
+                    "resuming: an earlier run did not end; {} resources had begun",
+                    unfinished.len()
+                ),
+            );
             session.run.events.send(EventKind::Resumed { unfinished });
         }
         let (plan, refreshed) = planned(&session, &session.opened.wanted).await?;
@@ -105,8 +118,13 @@ pub(super) async fn carry_out(
         signals::listen(canceller, *screen)?;
     }
     let events = session.run.events.clone();
-    events.send(EventKind::RunStarted { verb, stack: plan.stack.clone() });
-    events.send(EventKind::Planned { summary: plan.summary() });
+    events.send(EventKind::RunStarted {
+        verb,
+        stack: plan.stack.clone(),
+    });
+    events.send(EventKind::Planned {
+        summary: plan.summary(),
+    });
     let telling = session.events.take().map(|receiver| {
         let (view, style) = (screen.view, screen.err);
         // Text goes beside the data, events are the data.
@@ -142,16 +160,32 @@ pub(super) fn ended(
     if let Some(error) = &executed.lost {
         let mut error = CliError::new(
             Exit::Failed,
-            format!("could not {error}: nothing further was begun, and what was begun is in the state before it"),
+            format!(
+                "could not {error}: nothing further was begun, and what was begun is in the state before it"
+            ),
         )
         .source_of(error);
-        error.hints.push(format!("make room there, then run 'stackup {}' again: it goes on from here", name(verb)));
+        error.hints.push(format!(
+            "make room there, then run 'stackup {}' again: it goes on from here",
+            name(verb)
+        ));
         return Err(error);
     }
     if global.output == Format::Text && !global.quiet {
-        let stands = if verb == Verb::Apply { status::stands(session) } else { Vec::new() };
+        let stands = if verb == Verb::Apply {
+            status::stands(session)
+        } else {
+            Vec::new()
+        };
         let next = next(verb, report);
-        let ending = Ending { verb, stack: &session.opened.model.name, report, took: began.elapsed(), stands: &stands, next: &next };
+        let ending = Ending {
+            verb,
+            stack: &session.opened.model.name,
+            report,
+            took: began.elapsed(),
+            stands: &stands,
+            next: &next,
+        };
         print(&output::report_text(&ending, &screen.out));
     }
     Ok(exit(report))
@@ -171,9 +205,8 @@ fn next(verb: Verb, report: &Report) -> Vec<String> {
         (_, Outcome::Stopped(_)) => return vec![format!("stackup {}", name(verb))],
         (Verb::Apply, Outcome::Done) => &["stackup verify", "stackup status", "stackup destroy"],
         (Verb::Apply, _) => &["stackup status", "stackup apply"],
-        (Verb::Destroy, Outcome::Done) => &[],
+        (Verb::Destroy, Outcome::Done) | (Verb::Diff | Verb::Verify, _) => &[],
         (Verb::Destroy, _) => &["stackup destroy"],
-        (Verb::Diff | Verb::Verify, _) => &[],
     };
     next.iter().map(|command| (*command).to_owned()).collect()
 }

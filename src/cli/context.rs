@@ -24,7 +24,7 @@ use crate::{
     output::{Style, View},
     resource::{Registry, Stack, Wanted},
     stack,
-    state::{FileStore, Holder, KeyedHash, Loaded, Snapshot, Status, Store as _},
+    state::{FileStore, Holder, KeyedHash, Loaded, Snapshot, Status, Store as _, hex},
 };
 
 /// The environment, as it was when the program started.
@@ -37,13 +37,19 @@ impl Environment {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+        self.0
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// What a stack file may read with `${env:NAME}`.
     fn text(&self) -> BTreeMap<String, String> {
         let text = |value: &OsString| value.to_str().map(str::to_owned);
-        self.0.iter().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
+        self.0
+            .iter()
+            .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+            .collect()
     }
 
     pub(super) fn programs(&self) -> ProgramPaths {
@@ -56,7 +62,9 @@ impl Environment {
 
     /// The user's own kubeconfig.
     pub(super) fn kubeconfig(&self) -> Option<PathBuf> {
-        let named = self.get("KUBECONFIG").and_then(|list| std::env::split_paths(list).next());
+        let named = self
+            .get("KUBECONFIG")
+            .and_then(|list| std::env::split_paths(list).next());
         named.or_else(|| Some(Path::new(self.get("HOME")?).join(".kube/config")))
     }
 }
@@ -79,7 +87,9 @@ impl Screen {
         let (out, err) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
         let dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
         let plain = global.color == Colour::Never || dumb;
-        let columns = environment.get("COLUMNS").and_then(|columns| columns.to_str()?.parse().ok());
+        let columns = environment
+            .get("COLUMNS")
+            .and_then(|columns| columns.to_str()?.parse().ok());
         let style = |terminal: bool| Style {
             colour: match global.color {
                 Colour::Always => true,
@@ -87,7 +97,10 @@ impl Screen {
                 Colour::Auto => terminal && !dumb && environment.get("NO_COLOR").is_none(),
             },
             unicode: !plain,
-            width: columns.or_else(|| terminal.then(|| usize::from(console::Term::stderr().size().1))).unwrap_or(120).max(40),
+            width: columns
+                .or_else(|| terminal.then(|| usize::from(console::Term::stderr().size().1)))
+                .unwrap_or(120)
+                .max(40),
         };
         let view = match global.output {
             _ if global.quiet => View::Quiet,
@@ -95,14 +108,22 @@ impl Screen {
             Format::Text if err && !plain => View::Terminal,
             Format::Text => View::Lines,
         };
-        Self { out: style(out), err: style(err), view, asks: std::io::stdin().is_terminal() && err && !global.non_interactive }
+        Self {
+            out: style(out),
+            err: style(err),
+            view,
+            asks: std::io::stdin().is_terminal() && err && !global.non_interactive,
+        }
     }
 
     /// Turns on the detailed log.
-    pub(super) fn log(&self, level: Option<&str>) {
+    pub(super) fn log(self, level: Option<&str>) {
         let Some(level) = level else { return };
         let filter = tracing_subscriber::EnvFilter::new(format!("warn,stackup={level}"));
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(self.err.colour).with_writer(std::io::stderr);
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(self.err.colour)
+            .with_writer(std::io::stderr);
         // A second log cannot be turned on; there is none before this one.
         drop(log.try_init());
     }
@@ -132,10 +153,15 @@ pub(super) fn model(global: &Global, environment: &Environment) -> Result<StackM
     if files.is_empty() {
         let found = stack::find(Path::new("."));
         files.push(found.map_err(|mistake| {
-            CliError::mistakes(std::slice::from_ref(&mistake)).hint("write one with 'stackup init', or name one with -f")
+            CliError::mistakes(std::slice::from_ref(&mistake))
+                .hint("write one with 'stackup init', or name one with -f")
         })?);
     }
-    let request = stack::Request { files, set: global.set.clone(), env: environment.text() };
+    let request = stack::Request {
+        files,
+        set: global.set.clone(),
+        env: environment.text(),
+    };
     stack::load(&request).map_err(|mistakes| CliError::mistakes(&mistakes))
 }
 
@@ -144,10 +170,22 @@ pub(super) fn open(global: &Global, environment: &Environment) -> Result<Opened,
     let model = model(global, environment)?;
     let folder = model.folder.join(".stackup").join(&model.name);
     let local = local::expand(&model);
-    let objects = access::expand(&model, &local.cluster, &local.pods_need).map_err(|mistakes: Vec<Mistake>| CliError::mistakes(&mistakes))?;
+    let objects = access::expand(&model, &local.cluster, &local.pods_need)
+        .map_err(|mistakes: Vec<Mistake>| CliError::mistakes(&mistakes))?;
     let companions = local::companions(&model, &local.cluster, &objects.companions);
-    let wanted = local.wanted.into_iter().chain(objects.wanted).chain(companions).map(Arc::new).collect();
-    Ok(Opened { cluster: local.cluster, wanted, folder, model })
+    let wanted = local
+        .wanted
+        .into_iter()
+        .chain(objects.wanted)
+        .chain(companions)
+        .map(Arc::new)
+        .collect();
+    Ok(Opened {
+        cluster: local.cluster,
+        wanted,
+        folder,
+        model,
+    })
 }
 
 /// Everything that a run needs.
@@ -167,7 +205,12 @@ pub(super) struct Session {
 
 impl Session {
     /// Opens the state. With `verb` the folder is made and the lock taken; without, nothing is written.
-    pub(super) async fn open(opened: Opened, environment: &Environment, verb: Option<&str>, adopt: bool) -> Result<Self, CliError> {
+    pub(super) async fn open(
+        opened: Opened,
+        environment: &Environment,
+        verb: Option<&str>,
+        adopt: bool,
+    ) -> Result<Self, CliError> {
         let mut store = FileStore::new(opened.folder.clone(), &opened.model.name);
         if let Some(verb) = verb {
             store.prepare()?;
@@ -186,22 +229,48 @@ impl Session {
         let hash = KeyedHash::new(key(&opened.folder, verb.is_some())?);
         let (events, receiver) = Events::channel();
         for note in &loaded.notes {
-            events.send(EventKind::Warning { address: None, message: note.clone() });
+            events.send(EventKind::Warning {
+                address: None,
+                message: note.clone(),
+            });
         }
         let warnings = Arc::new(Mutex::new(Some(events.clone())));
         let heard = Arc::clone(&warnings);
         let warn = Arc::new(move |message: String| {
             if let Ok(Some(events)) = heard.lock().as_deref() {
-                events.send(EventKind::Warning { address: None, message });
+                events.send(EventKind::Warning {
+                    address: None,
+                    message,
+                });
             }
         });
         let clusters = access::clusters(&opened.folder, hash.key().clone(), warn);
         let local = Arc::new(Local::new(opened.folder.clone(), environment.programs()));
         let registry = Registry::new(local::kinds(&local).into_iter().chain(access::kinds(&clusters)));
-        let stack = Stack { name: opened.model.name.clone(), uid: loaded.snapshot.uid.clone() };
+        let stack = Stack {
+            name: opened.model.name.clone(),
+            uid: loaded.snapshot.uid.clone(),
+        };
         let (canceller, cancel): (Canceller, Cancel) = Canceller::new();
-        let run = Run { stack: Arc::new(stack), registry, events, cancel, hash, adopt };
-        Ok(Self { opened, run, store, loaded, clusters, canceller: Some(canceller), events: Some(receiver), warnings, known })
+        let run = Run {
+            stack: Arc::new(stack),
+            registry,
+            events,
+            cancel,
+            hash,
+            adopt,
+        };
+        Ok(Self {
+            opened,
+            run,
+            store,
+            loaded,
+            clusters,
+            canceller: Some(canceller),
+            events: Some(receiver),
+            warnings,
+            known,
+        })
     }
 
     /// Nothing is told any more: the teller ends once every sender is gone.
@@ -214,7 +283,12 @@ impl Session {
 
     /// What an earlier run began and did not end.
     pub(super) fn unfinished(&self) -> Vec<Address> {
-        let begun = self.loaded.snapshot.resources.iter().filter(|(_, entry)| matches!(entry.status, Status::Begun { .. }));
+        let begun = self
+            .loaded
+            .snapshot
+            .resources
+            .iter()
+            .filter(|(_, entry)| matches!(entry.status, Status::Begun { .. }));
         begun.map(|(address, _)| address.clone()).collect()
     }
 
@@ -225,6 +299,10 @@ impl Session {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "who holds the lock since when is told by the real clock"
+)]
 fn holder(verb: &str) -> Holder {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map(|host| host.trim().to_owned());
     Holder {
@@ -238,7 +316,13 @@ fn holder(verb: &str) -> Holder {
 /// The stack's key for hashes of secret values: 0600 beside the state, made by the first run that writes.
 fn key(folder: &Path, make: bool) -> Result<Secret<Vec<u8>>, CliError> {
     let path = folder.join("key");
-    let failed = |error: &std::io::Error| CliError::new(Exit::Failed, format!("could not read or write {}", path.display())).cause(error);
+    let failed = |error: &std::io::Error| {
+        CliError::new(
+            Exit::Failed,
+            format!("could not read or write {}", path.display()),
+        )
+        .cause(error)
+    };
     match std::fs::read(&path) {
         Ok(key) if key.len() >= 32 => return Ok(Secret::new(key)),
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&error)),
@@ -247,20 +331,29 @@ fn key(folder: &Path, make: bool) -> Result<Secret<Vec<u8>>, CliError> {
     let key = bytes(32)?;
     if make {
         let mut options = std::fs::OpenOptions::new();
-        let written = options.create(true).write(true).truncate(true).mode(0o600).open(&path);
-        written.and_then(|mut file| file.write_all(&key).and_then(|()| file.sync_all())).map_err(|error| failed(&error))?;
+        let written = options
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path);
+        written
+            .and_then(|mut file| file.write_all(&key).and_then(|()| file.sync_all()))
+            .map_err(|error| failed(&error))?;
     }
     Ok(Secret::new(key))
 }
 
 fn random(digits: usize) -> Result<String, CliError> {
-    Ok(bytes(digits / 2)?.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes(digits / 2)?))
 }
 
 fn bytes(count: usize) -> Result<Vec<u8>, CliError> {
     let mut bytes = vec![0; count];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut bytes))
-        .map_err(|error| CliError::new(Exit::Failed, "could not get random bytes from the system").cause(&error))?;
+        .map_err(|error| {
+            CliError::new(Exit::Failed, "could not get random bytes from the system").cause(&error)
+        })?;
     Ok(bytes)
 }

@@ -34,7 +34,12 @@ pub(super) struct Destroy {
 }
 
 impl Destroy {
-    pub(super) async fn run(self, global: &Global, environment: &Environment, screen: &Screen) -> Result<Exit, CliError> {
+    pub(super) async fn run(
+        self,
+        global: &Global,
+        environment: &Environment,
+        screen: &Screen,
+    ) -> Result<Exit, CliError> {
         let began = Instant::now();
         // Manifests are not read: what stands is in the state, and a mistake in a file must not keep it standing.
         let model = context::model(global, environment)?;
@@ -42,16 +47,28 @@ impl Destroy {
         let cluster = local::expand(&model).cluster;
         let name = model.name.clone();
         if !folder.exists() {
-            return nothing(&name, global);
+            return Ok(nothing(&name, global));
         }
-        let opened = Opened { cluster, wanted: Vec::new(), folder: folder.clone(), model };
+        let opened = Opened {
+            cluster,
+            wanted: Vec::new(),
+            folder: folder.clone(),
+            model,
+        };
         let mut session = Session::open(opened, environment, Some("destroy"), false).await?;
         if !session.known {
-            return nothing(&name, global);
+            return Ok(nothing(&name, global));
         }
         if session.loaded.unfinished {
             let unfinished = session.unfinished();
-            say(global, screen, &format!("resuming: an earlier run did not end; {} resources had begun", unfinished.len()));
+            say(
+                global,
+                screen,
+                &format!(
+                    "resuming: an earlier run did not end; {} resources had begun",
+                    unfinished.len()
+                ),
+            );
             session.run.events.send(EventKind::Resumed { unfinished });
         }
         let (plan, refreshed) = planned(&session, &[]).await?;
@@ -72,17 +89,18 @@ impl Destroy {
     }
 }
 
-fn nothing(name: &str, global: &Global) -> Result<Exit, CliError> {
+fn nothing(name: &str, global: &Global) -> Exit {
     if global.output == Format::Text && !global.quiet {
         print(&format!("Nothing to destroy: no state of {name} is here."));
     }
-    Ok(Exit::Done)
+    Exit::Done
 }
 
 /// Nothing is left of the stack: its folder goes as well, and the one around it if it holds no other.
 fn tidy(folder: &Path) -> Result<(), CliError> {
-    std::fs::remove_dir_all(folder)
-        .map_err(|error| CliError::new(Exit::Failed, format!("could not remove {}", folder.display())).cause(&error))?;
+    std::fs::remove_dir_all(folder).map_err(|error| {
+        CliError::new(Exit::Failed, format!("could not remove {}", folder.display())).cause(&error)
+    })?;
     if let Some(parent) = folder.parent() {
         let only_ignore = std::fs::read_dir(parent)
             .is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == ".gitignore"));

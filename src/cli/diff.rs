@@ -55,7 +55,12 @@ enum PlanFormat {
 }
 
 impl Diff {
-    pub(super) async fn run(self, global: &Global, environment: &Environment, screen: &Screen) -> Result<Exit, CliError> {
+    pub(super) async fn run(
+        self,
+        global: &Global,
+        environment: &Environment,
+        screen: &Screen,
+    ) -> Result<Exit, CliError> {
         let opened = context::open(global, environment)?;
         let session = Session::open(opened, environment, None, self.adopt).await?;
         let (plan, _) = planned(&session, &session.opened.wanted).await?;
@@ -69,21 +74,33 @@ impl Diff {
             PlanFormat::Markdown => output::plan_markdown(&plan),
         });
         if let Some(path) = &self.out {
-            std::fs::write(path, format!("{:#}\n", output::plan_json(&plan)))
-                .map_err(|error| CliError::new(Exit::Failed, format!("could not write {}", path.display())).cause(&error))?;
+            std::fs::write(path, format!("{:#}\n", output::plan_json(&plan))).map_err(|error| {
+                CliError::new(Exit::Failed, format!("could not write {}", path.display())).cause(&error)
+            })?;
         }
-        Ok(if self.exit_code && plan.summary().pending() { Exit::Pending } else { Exit::Done })
+        Ok(if self.exit_code && plan.summary().pending() {
+            Exit::Pending
+        } else {
+            Exit::Done
+        })
     }
 }
 
 /// Looks at everything and compares.
-pub(super) async fn planned(session: &Session, wanted: &[std::sync::Arc<Wanted>]) -> Result<(Plan, Refreshed), CliError> {
+pub(super) async fn planned(
+    session: &Session,
+    wanted: &[std::sync::Arc<Wanted>],
+) -> Result<(Plan, Refreshed), CliError> {
     let run = &session.run;
     let refreshed = refresh(run, wanted, &session.loaded.snapshot).await?;
-    let plan = plan(&run.stack.name, &refreshed, stays(run)).map_err(|errors| CliError::unreadable(&errors))?;
+    let plan =
+        plan(&run.stack.name, &refreshed, stays(run)).map_err(|errors| CliError::unreadable(&errors))?;
     let broken = lint(&plan, &refreshed);
     if !broken.is_empty() {
-        let mut error = CliError::new(Exit::Failed, "the plan breaks a rule of stackup itself; nothing of it is carried out");
+        let mut error = CliError::new(
+            Exit::Failed,
+            "the plan breaks a rule of stackup itself; nothing of it is carried out",
+        );
         error.causes = broken;
         return Err(error.hint("please report this with the output of 'stackup diff --output json'"));
     }

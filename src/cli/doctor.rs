@@ -13,14 +13,20 @@ use crate::{
 };
 
 /// Says what is installed and reachable here.
-pub(super) async fn run(global: &Global, environment: &Environment, screen: &Screen) -> Result<Exit, CliError> {
+pub(super) async fn run(
+    global: &Global,
+    environment: &Environment,
+    screen: &Screen,
+) -> Result<Exit, CliError> {
     let local = Local::new(std::path::PathBuf::from("."), environment.programs());
     let needs: Vec<Need> = local.doctor().await;
     match global.output {
         Format::Json => {
             let needs: Vec<_> = needs
                 .iter()
-                .map(|need| json!({"for": need.of, "name": need.name, "found": need.found, "hint": need.hint}))
+                .map(
+                    |need| json!({"for": need.of, "name": need.name, "found": need.found, "hint": need.hint}),
+                )
                 .collect();
             print(&json!({"schema": "stackup/doctor/v1", "needs": needs}).to_string());
         }
@@ -34,7 +40,9 @@ pub(super) async fn run(global: &Global, environment: &Environment, screen: &Scr
                     .filter(|need| need.of == provider)
                     .map(|need| match (&need.found, &need.hint) {
                         (Some(found), _) => Row::new(&need.name, found).symbol(Symbol::Done),
-                        (None, hint) => Row::new(&need.name, "missing").symbol(Symbol::Failed).hint(hint.clone().unwrap_or_default()),
+                        (None, hint) => Row::new(&need.name, "missing")
+                            .symbol(Symbol::Failed)
+                            .hint(hint.clone().unwrap_or_default()),
                     })
                     .collect();
                 sections.push(Section::rows(Some(provider), rows));
@@ -45,6 +53,11 @@ pub(super) async fn run(global: &Global, environment: &Environment, screen: &Scr
     // One road that is open is enough to work.
     let mut providers: Vec<&str> = needs.iter().map(|need| need.of).collect();
     providers.dedup();
-    let open = providers.iter().any(|provider| needs.iter().filter(|need| need.of == *provider).all(|need| need.found.is_some()));
+    let open = providers.iter().any(|provider| {
+        needs
+            .iter()
+            .filter(|need| need.of == *provider)
+            .all(|need| need.found.is_some())
+    });
     Ok(if open { Exit::Done } else { Exit::Failed })
 }

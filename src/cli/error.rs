@@ -26,7 +26,12 @@ pub(crate) struct CliError {
 
 impl CliError {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+        Self {
+            exit,
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -63,15 +68,26 @@ impl CliError {
 
     /// Resources that could not be read.
     pub(crate) fn unreadable(errors: &[(Address, ResourceError)]) -> Self {
-        let exit = errors.iter().map(|(_, error)| exit_of(error)).find(|exit| *exit == Exit::Unreachable);
+        let exit = errors
+            .iter()
+            .map(|(_, error)| exit_of(error))
+            .find(|exit| *exit == Exit::Unreachable);
         let message = match errors {
             [(address, _)] => format!("could not read {address}"),
             _ => format!("could not read {} resources", errors.len()),
         };
         let mut error = Self::new(exit.unwrap_or(Exit::Failed), message);
         for (address, cause) in errors {
-            let line = if errors.len() == 1 { cause.to_string() } else { format!("{address}: {cause}") };
-            if !error.causes.iter().any(|known| known.ends_with(&cause.to_string())) {
+            let line = if errors.len() == 1 {
+                cause.to_string()
+            } else {
+                format!("{address}: {cause}")
+            };
+            if !error
+                .causes
+                .iter()
+                .any(|known| known.ends_with(&cause.to_string()))
+            {
                 error.causes.push(line);
             }
         }
@@ -80,7 +96,11 @@ impl CliError {
         if more > 0 {
             error.causes.push(format!("and {more} more"));
         }
-        error.hints = errors.iter().filter_map(|(_, error)| error.hint.clone()).take(1).collect();
+        error.hints = errors
+            .iter()
+            .filter_map(|(_, error)| error.hint.clone())
+            .take(1)
+            .collect();
         error
     }
 
@@ -148,7 +168,7 @@ impl From<StateError> for CliError {
 /// The exit code of a failed call.
 pub(crate) fn exit_of(error: &ResourceError) -> Exit {
     match error.cause {
-        Cause::Unreachable | Cause::Transient | Cause::Throttled => Exit::Unreachable,
+        Cause::Unreachable | Cause::Transient | Cause::Throttled | Cause::Lost => Exit::Unreachable,
         Cause::Refused | Cause::Outdated => Exit::Refused,
         Cause::Permanent => Exit::Failed,
     }
@@ -156,5 +176,9 @@ pub(crate) fn exit_of(error: &ResourceError) -> Exit {
 
 /// Whether a resource is only to be forgotten when it is no longer wanted.
 pub(crate) fn stays(run: &crate::engine::Run) -> impl Fn(&Found) -> bool + '_ {
-    |found| run.registry.get(found.kind()).is_ok_and(|kind| kind.stays(&found.target))
+    |found| {
+        run.registry
+            .get(found.kind())
+            .is_ok_and(|kind| kind.stays(&found.target))
+    }
 }

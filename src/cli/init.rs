@@ -32,12 +32,18 @@ pub(super) struct Init {
 
 impl Init {
     pub(super) fn run(self, global: &Global, _: &Environment, screen: &Screen) -> Result<Exit, CliError> {
-        let path = global.file.first().cloned().unwrap_or_else(|| PathBuf::from("stackup.yaml"));
+        let path = global
+            .file
+            .first()
+            .cloned()
+            .unwrap_or_else(|| PathBuf::from("stackup.yaml"));
         let text = stack::template(&self.provider, &self.name)
             .map_err(|mistake| CliError::mistakes(std::slice::from_ref(&mistake)))?;
         if path.exists() && !self.force {
-            return Err(CliError::new(Exit::Refused, format!("{} is there already", path.display()))
-                .hint("name another file with -f, or write over it with --force"));
+            return Err(
+                CliError::new(Exit::Refused, format!("{} is there already", path.display()))
+                    .hint("name another file with -f, or write over it with --force"),
+            );
         }
         let failed = |path: &std::path::Path, error: &std::io::Error| {
             CliError::new(Exit::Failed, format!("could not write {}", path.display())).cause(error)
@@ -52,7 +58,10 @@ impl Init {
         }
         std::fs::write(&schema, stack::schema_text()).map_err(|error| failed(&schema, &error))?;
         if !global.quiet {
-            screen.error(&format!("wrote {}; see what it would make with 'stackup diff'", path.display()));
+            screen.error(&format!(
+                "wrote {}; see what it would make with 'stackup diff'",
+                path.display()
+            ));
         }
         Ok(Exit::Done)
     }

@@ -31,20 +31,40 @@ pub(super) struct Kubeconfig {
 }
 
 impl Kubeconfig {
-    pub(super) async fn run(self, global: &Global, environment: &Environment, screen: &Screen) -> Result<Exit, CliError> {
+    pub(super) async fn run(
+        self,
+        global: &Global,
+        environment: &Environment,
+        screen: &Screen,
+    ) -> Result<Exit, CliError> {
         let session = remembered(global, environment).await?;
         let outputs = outputs(&session)?;
-        let text = |name: &str| outputs.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-        let failed = |error: LocalError| CliError::new(Exit::Failed, "could not give out the kubeconfig").cause(&error);
+        let text = |name: &str| {
+            outputs
+                .get(name)
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let failed = |error: LocalError| {
+            CliError::new(Exit::Failed, "could not give out the kubeconfig").cause(&error)
+        };
         let config = local::Kubeconfig::read(&PathBuf::from(text("kubeconfig")))
             .and_then(|config| config.select(&text("context")))
             .and_then(local::Kubeconfig::embed)
             .map_err(failed)?;
         let to = if self.merge {
             let own = environment.kubeconfig().ok_or_else(|| {
-                CliError::new(Exit::Usage, "it is not known where your kubeconfig is: neither KUBECONFIG nor HOME is set")
+                CliError::new(
+                    Exit::Usage,
+                    "it is not known where your kubeconfig is: neither KUBECONFIG nor HOME is set",
+                )
             })?;
-            let merged = if own.exists() { local::Kubeconfig::read(&own).map_err(failed)?.merge(&config) } else { config };
+            let merged = if own.exists() {
+                local::Kubeconfig::read(&own).map_err(failed)?.merge(&config)
+            } else {
+                config
+            };
             merged.write(&own).map_err(failed)?;
             own
         } else if let Some(path) = self.write {
@@ -55,7 +75,11 @@ impl Kubeconfig {
             return Ok(Exit::Done);
         };
         if !global.quiet {
-            screen.error(&format!("wrote the context {} to {}", text("context"), to.display()));
+            screen.error(&format!(
+                "wrote the context {} to {}",
+                text("context"),
+                to.display()
+            ));
         }
         Ok(Exit::Done)
     }

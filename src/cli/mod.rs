@@ -12,6 +12,7 @@ mod destroy;
 mod diff;
 mod doctor;
 mod error;
+mod evidence;
 mod exit;
 mod init;
 mod kubeconfig;

@@ -25,7 +25,12 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) async fn run(self, global: &Global, environment: &Environment, _: &Screen) -> Result<Exit, CliError> {
+    pub(super) async fn run(
+        self,
+        global: &Global,
+        environment: &Environment,
+        _: &Screen,
+    ) -> Result<Exit, CliError> {
         let session = remembered(global, environment).await?;
         let outputs = outputs(&session)?;
         match (&self.name, global.output) {
@@ -44,7 +49,13 @@ impl Output {
                     .iter()
                     .map(|(name, value)| match value {
                         Value::String(text) => format!("{name} = {text}"),
-                        other => format!("{name} = {other}"),
+                        Value::Null
+                        | Value::Bool(_)
+                        | Value::Number(_)
+                        | Value::Array(_)
+                        | Value::Object(_) => {
+                            format!("{name} = {value}")
+                        }
                     })
                     .collect();
                 print(&lines.join("\n"));
@@ -59,14 +70,28 @@ pub(super) async fn remembered(global: &Global, environment: &Environment) -> Re
     let model = context::model(global, environment)?;
     let folder = model.folder.join(".stackup").join(&model.name);
     let cluster = local::expand(&model).cluster;
-    Session::open(Opened { cluster, wanted: Vec::new(), folder, model }, environment, None, false).await
+    Session::open(
+        Opened {
+            cluster,
+            wanted: Vec::new(),
+            folder,
+            model,
+        },
+        environment,
+        None,
+        false,
+    )
+    .await
 }
 
 /// The cluster's outputs, with paths made absolute.
 pub(super) fn outputs(session: &Session) -> Result<Map<String, Value>, CliError> {
     let Some(Value::Object(mut outputs)) = session.cluster_outputs() else {
-        return Err(CliError::new(Exit::Failed, format!("nothing of {} stands yet", session.opened.model.name))
-            .hint("make it with 'stackup apply'"));
+        return Err(CliError::new(
+            Exit::Failed,
+            format!("nothing of {} stands yet", session.opened.model.name),
+        )
+        .hint("make it with 'stackup apply'"));
     };
     if let Some(Value::String(path)) = outputs.get_mut("kubeconfig") {
         *path = session.opened.folder.join(&*path).display().to_string();

@@ -18,7 +18,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, variables: Vec<(OsStri
         Err(error) => {
             // A reader that went away is no reason to fail.
             drop(error.print());
-            return if error.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() };
+            return if error.use_stderr() {
+                Exit::Usage.code()
+            } else {
+                Exit::Done.code()
+            };
         }
     };
     let environment = Environment::new(variables);
@@ -50,7 +54,11 @@ fn tell(screen: &Screen, error: &CliError) -> u8 {
     error.exit.code()
 }
 
-async fn dispatch(arguments: Arguments, environment: &Environment, screen: &Screen) -> Result<Exit, CliError> {
+async fn dispatch(
+    arguments: Arguments,
+    environment: &Environment,
+    screen: &Screen,
+) -> Result<Exit, CliError> {
     let global = &arguments.global;
     match arguments.verb {
         Verbs::Init(init) => init.run(global, environment, screen),
@@ -73,6 +81,12 @@ async fn dispatch(arguments: Arguments, environment: &Environment, screen: &Scre
 /// Writes data to standard output; a reader that went away is no reason to fail.
 pub(super) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
+    let written = out.write_all(text.as_bytes()).and_then(|()| {
+        if text.ends_with('\n') {
+            Ok(())
+        } else {
+            out.write_all(b"\n")
+        }
+    });
     drop(written.and_then(|()| out.flush()));
 }

@@ -39,7 +39,12 @@ enum StateVerb {
 }
 
 impl State {
-    pub(super) async fn run(self, global: &Global, environment: &Environment, _: &Screen) -> Result<Exit, CliError> {
+    pub(super) async fn run(
+        self,
+        global: &Global,
+        environment: &Environment,
+        _: &Screen,
+    ) -> Result<Exit, CliError> {
         let session = remembered(global, environment).await?;
         let resources = &session.loaded.snapshot.resources;
         match self.verb {
@@ -51,16 +56,22 @@ impl State {
                 }
             },
             StateVerb::Show { address } => {
-                let entry = Address::parse(&address).ok().and_then(|address| resources.get(&address)).ok_or_else(|| {
-                    CliError::new(Exit::Usage, format!("nothing is remembered of '{address}'"))
-                        .hint("see what is with 'stackup state list'")
-                })?;
+                let entry = Address::parse(&address)
+                    .ok()
+                    .and_then(|address| resources.get(&address))
+                    .ok_or_else(|| {
+                        CliError::new(Exit::Usage, format!("nothing is remembered of '{address}'"))
+                            .hint("see what is with 'stackup state list'")
+                    })?;
                 print(&format!("{:#}", json!(entry)));
             }
             StateVerb::Unlock => match session.store.holder()? {
                 Some(holder) => {
-                    return Err(CliError::new(Exit::Locked, format!("the lock is held by {holder}, which is alive"))
-                        .hint("wait until it has ended, or end that process; the lock goes with it"));
+                    return Err(CliError::new(
+                        Exit::Locked,
+                        format!("the lock is held by {holder}, which is alive"),
+                    )
+                    .hint("wait until it has ended, or end that process; the lock goes with it"));
                 }
                 None => print("Nobody holds the lock."),
             },

@@ -37,14 +37,21 @@ struct Part {
 }
 
 impl Status {
-    pub(super) async fn run(self, global: &Global, environment: &Environment, screen: &Screen) -> Result<Exit, CliError> {
+    pub(super) async fn run(
+        self,
+        global: &Global,
+        environment: &Environment,
+        screen: &Screen,
+    ) -> Result<Exit, CliError> {
         let Self {} = self;
         let opened = context::open(global, environment)?;
         let session = Session::open(opened, environment, None, false).await?;
         let (plan, refreshed) = planned(&session, &session.opened.wanted).await?;
         let mut parts: std::collections::BTreeMap<String, Part> = std::collections::BTreeMap::new();
         for step in &plan.steps {
-            let part = parts.entry(step.component.as_deref().unwrap_or("cluster").to_owned()).or_default();
+            let part = parts
+                .entry(step.component.as_deref().unwrap_or("cluster").to_owned())
+                .or_default();
             part.total += 1;
             if step.action != Action::Unchanged {
                 part.drifted.push((step.address.to_string(), step.action));
@@ -56,7 +63,8 @@ impl Status {
                         part.not_ready.push((step.address.to_string(), why.clone()));
                     }
                 },
-                Some(Seen::Known(Observed::Absent) | Seen::After(_) | Seen::GoesWith(_) | Seen::Error(_)) | None => {}
+                Some(Seen::Known(Observed::Absent) | Seen::After(_) | Seen::GoesWith(_) | Seen::Error(_))
+                | None => {}
             }
         }
         let stands = stands(&session);
@@ -85,19 +93,39 @@ fn page(session: &Session, parts: &Parts, stands: &[(String, String)], screen: &
         rows.push(Row::new("lifetime", output::coarse(lifetime)));
     }
     rows.push(Row::new("cost", "nothing beyond this machine"));
-    let mut table = Table { head: vec!["component".into(), "ready".into(), "drift".into()], rows: Vec::new() };
+    let mut table = Table {
+        head: vec!["component".into(), "ready".into(), "drift".into()],
+        rows: Vec::new(),
+    };
     let mut trouble = Vec::new();
     for (name, part) in parts {
-        let symbol = if part.not_ready.is_empty() && part.drifted.is_empty() { Symbol::Done } else { Symbol::Warning };
-        let drift = if part.drifted.is_empty() { "none".to_owned() } else { part.drifted.len().to_string() };
-        table.rows.push((Some(symbol), vec![name.clone(), format!("{}/{}", part.ready, part.total), drift]));
-        let not_ready = part.not_ready.iter().map(|(address, why)| Row::new(address, why).symbol(Symbol::Waiting));
+        let symbol = if part.not_ready.is_empty() && part.drifted.is_empty() {
+            Symbol::Done
+        } else {
+            Symbol::Warning
+        };
+        let drift = if part.drifted.is_empty() {
+            "none".to_owned()
+        } else {
+            part.drifted.len().to_string()
+        };
+        table.rows.push((
+            Some(symbol),
+            vec![name.clone(), format!("{}/{}", part.ready, part.total), drift],
+        ));
+        let not_ready = part
+            .not_ready
+            .iter()
+            .map(|(address, why)| Row::new(address, why).symbol(Symbol::Waiting));
         let drifted = part.drifted.iter().map(|(address, action)| {
             Row::new(address, format!("{action:?}").to_lowercase()).symbol(Symbol::Warning)
         });
         trouble.extend(not_ready.chain(drifted));
     }
-    let mut sections = vec![Section::rows(None, rows), Section::table(Some("Components"), table)];
+    let mut sections = vec![
+        Section::rows(None, rows),
+        Section::table(Some("Components"), table),
+    ];
     let more = trouble.len().saturating_sub(20);
     trouble.truncate(20);
     if !trouble.is_empty() {
@@ -113,13 +141,26 @@ fn document(session: &Session, plan: &Plan, parts: &Parts, stands: &[(String, St
     let parts: serde_json::Map<String, serde_json::Value> = parts
         .iter()
         .map(|(name, part)| {
-            let not_ready: Vec<_> = part.not_ready.iter().map(|(address, why)| json!({"address": address, "why": why})).collect();
-            let drifted: Vec<_> = part.drifted.iter().map(|(address, action)| json!({"address": address, "action": action})).collect();
-            (name.clone(), json!({"total": part.total, "ready": part.ready, "notReady": not_ready, "drifted": drifted}))
+            let not_ready: Vec<_> = part
+                .not_ready
+                .iter()
+                .map(|(address, why)| json!({"address": address, "why": why}))
+                .collect();
+            let drifted: Vec<_> = part
+                .drifted
+                .iter()
+                .map(|(address, action)| json!({"address": address, "action": action}))
+                .collect();
+            (
+                name.clone(),
+                json!({"total": part.total, "ready": part.ready, "notReady": not_ready, "drifted": drifted}),
+            )
         })
         .collect();
-    let stands: serde_json::Map<String, serde_json::Value> =
-        stands.iter().map(|(label, value)| (label.clone(), json!(value))).collect();
+    let stands: serde_json::Map<String, serde_json::Value> = stands
+        .iter()
+        .map(|(label, value)| (label.clone(), json!(value)))
+        .collect();
     json!({"schema": "stackup/status/v1", "stack": session.opened.model.name, "stands": stands, "components": parts, "summary": plan.summary()})
 }
 
@@ -130,19 +171,37 @@ pub(super) fn stands(session: &Session) -> Vec<(String, String)> {
         lines.push(("cluster".to_owned(), "not there yet".to_owned()));
         return lines;
     };
-    let text = |name: &str| outputs.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+    let text = |name: &str| {
+        outputs
+            .get(name)
+            .and_then(serde_json::Value::as_str)
+            .map(str::to_owned)
+    };
     let workers = outputs.get("workers").and_then(serde_json::Value::as_u64);
-    let version = text("kubernetes").map(|version| format!(" {version}")).unwrap_or_default();
-    let nodes = workers.map(|workers| format!(", {workers} workers")).unwrap_or_default();
-    lines.push(("cluster".to_owned(), format!("{}{version}{nodes}", session.opened.cluster)));
+    let version = text("kubernetes")
+        .map(|version| format!(" {version}"))
+        .unwrap_or_default();
+    let nodes = workers
+        .map(|workers| format!(", {workers} workers"))
+        .unwrap_or_default();
+    lines.push((
+        "cluster".to_owned(),
+        format!("{}{version}{nodes}", session.opened.cluster),
+    ));
     if outputs.get("simulated") == Some(&serde_json::Value::Bool(true)) {
-        lines.push(("nodes".to_owned(), "simulated: no container runs, pods only say that they do".to_owned()));
+        lines.push((
+            "nodes".to_owned(),
+            "simulated: no container runs, pods only say that they do".to_owned(),
+        ));
     }
     if let Some(server) = text("server") {
         lines.push(("API server".to_owned(), server));
     }
     if let Some(path) = text("kubeconfig") {
-        lines.push(("kubeconfig".to_owned(), session.opened.folder.join(path).display().to_string()));
+        lines.push((
+            "kubeconfig".to_owned(),
+            session.opened.folder.join(path).display().to_string(),
+        ));
     }
     lines
 }

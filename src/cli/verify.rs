@@ -1,10 +1,334 @@
-use clap::Args;
-use crate::model::CheckLevel;
-use super::{arguments::Global, context::{Environment, Screen, Session}, error::CliError, exit::Exit};
-/// x
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use clap::{Args, ValueEnum};
+
+use super::{
+    apply::say,
+    arguments::{Format, Global},
+    context::{self, Environment, Screen, Session},
+    error::CliError,
+    evidence,
+    exit::Exit,
+    run::print,
+};
+use crate::{
+    checks::{self, Answered, Ask, Evidence},
+    model::{CheckLevel, CheckState, Finding, VerifySummary},
+    output::{self, Verified, precise},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  stackup verify                         prove that every component works
+  stackup verify --level quick           ask the API server only
+  stackup verify --wait 5m               wait for what does not hold yet
+  stackup verify --only targets,am.watchdog --format short
+  stackup verify --format junit          for a CI server
+  stackup verify --dump now.json         keep what was seen; values of Secrets are left out
+  stackup verify --from-dump now.json    the same checks on that, without a cluster
+
+Exit codes: 0 all hold (warnings allowed), 5 a check does not hold, 7 the API server cannot be reached,
+9 the time to wait ran out.";
+
+/// How long `apply` waits for what needs time: targets, rules, the Watchdog.
+const AFTER_APPLY: Duration = Duration::from_secs(300);
+/// How long to wait before asking again.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// Prove that every component works.
 #[derive(Debug, Args)]
-pub(super) struct Verify {}
-impl Verify {
-    pub(super) async fn run(self, _: &Global, _: &Environment, _: &Screen) -> Result<Exit, CliError> { Ok(Exit::Done) }
+#[command(after_help = EXAMPLES)]
+pub(super) struct Verify {
+    /// How deep [default: what the stack file says, or standard]
+    #[arg(long, value_enum)]
+    level: Option<Level>,
+    /// Repeat what does not hold for so long, as in 90s or 5m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    wait: Option<Duration>,
+    /// How the findings are written [default: table]
+    #[arg(long, value_enum)]
+    format: Option<FindingsFormat>,
+    /// Ask only this check or area; may be given several times or with commas
+    #[arg(long, value_name = "ID|AREA", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Also write all that was seen to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "from_dump")]
+    dump: Option<PathBuf>,
+    /// Check what an earlier --dump wrote instead of a cluster
+    #[arg(long, value_name = "FILE", conflicts_with = "wait")]
+    from_dump: Option<PathBuf>,
+    /// Print the smallest roles that this needs, and ask nothing
+    #[arg(long)]
+    print_rbac: bool,
 }
-pub(super) async fn after_apply(_: &mut Session, _: CheckLevel, _: &Global, _: &Screen) -> Result<Exit, CliError> { Ok(Exit::Done) }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Level {
+    /// Reads of the Kubernetes API
+    Quick,
+    /// And HTTP to every component
+    Standard,
+    /// And end to end
+    #[value(hide = true)]
+    Deep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FindingsFormat {
+    /// Every check on a line
+    Table,
+    /// Only what does not hold
+    Short,
+    /// For scripts
+    Json,
+    /// For CI servers
+    Junit,
+    /// For pull requests
+    Markdown,
+}
+
+impl Verify {
+    pub(super) async fn run(
+        self,
+        global: &Global,
+        environment: &Environment,
+        screen: &Screen,
+    ) -> Result<Exit, CliError> {
+        let began = Instant::now();
+        let format = self.format.unwrap_or(match global.output {
+            Format::Json => FindingsFormat::Json,
+            Format::Text => FindingsFormat::Table,
+        });
+        if let Some(path) = &self.from_dump {
+            let evidence = read(path)?;
+            let ask = self.ask(CheckLevel::Standard)?;
+            let answered = checks::run(&ask, &evidence);
+            return Ok(tell(&evidence, &ask, &answered, began, format, screen));
+        }
+        let opened = context::open(global, environment)?;
+        let ask = self.ask(opened.model.verify.unwrap_or(CheckLevel::Standard))?;
+        let session = Session::open(opened, environment, None, false).await?;
+        let mut evidence = evidence::begin(&session);
+        if self.print_rbac {
+            print(&checks::role(
+                &checks::reads(&ask, evidence.simulated),
+                &evidence::namespaces(&evidence),
+            ));
+            return Ok(Exit::Done);
+        }
+        let waited = wait(
+            &session,
+            ask,
+            self.wait.unwrap_or_default(),
+            &mut evidence,
+            global,
+            screen,
+        )
+        .await?;
+        if let Some(path) = &self.dump {
+            write(path, &evidence)?;
+        }
+        let exit = tell(&evidence, &waited.ask, &waited.answered, began, format, screen);
+        Ok(if exit == Exit::Check && self.wait.is_some() {
+            Exit::Deadline
+        } else {
+            exit
+        })
+    }
+
+    fn ask(&self, default: CheckLevel) -> Result<Ask, CliError> {
+        let level = match self.level {
+            Some(Level::Quick) => CheckLevel::Quick,
+            Some(Level::Standard) => CheckLevel::Standard,
+            Some(Level::Deep) => CheckLevel::Deep,
+            None => default,
+        };
+        let ask = Ask {
+            level: Some(reachable(level)?),
+            only: self.only.clone(),
+            before: Vec::new(),
+        };
+        if let [unknown, ..] = ask.unknown().as_slice() {
+            let areas: BTreeSet<&str> = checks::all().map(checks::Check::area).collect();
+            let areas = areas.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(CliError::new(Exit::Usage, format!("there is no check and no area '{unknown}'"))
+                .hint(format!("the areas are {areas}; the table that 'stackup verify' prints shows the ids of what does not hold")));
+        }
+        Ok(ask)
+    }
+}
+
+/// The level, if this build has checks of that depth.
+fn reachable(level: CheckLevel) -> Result<CheckLevel, CliError> {
+    match level {
+        CheckLevel::Quick | CheckLevel::Standard => Ok(level),
+        CheckLevel::Deep => Err(CliError::new(
+            Exit::Usage,
+            "level deep: this build has no checks of that depth yet",
+        )
+        .hint("the deepest is standard: stackup verify --level standard")),
+    }
+}
+
+/// What `apply` proves at its end. What needs time gets it.
+pub(super) async fn after_apply(
+    session: &mut Session,
+    level: CheckLevel,
+    global: &Global,
+    screen: &Screen,
+) -> Result<Exit, CliError> {
+    let began = Instant::now();
+    let ask = Ask {
+        level: Some(reachable(level)?),
+        ..Ask::default()
+    };
+    let mut evidence = evidence::begin(session);
+    say(global, screen, "verifying");
+    let waited = wait(session, ask, AFTER_APPLY, &mut evidence, global, screen).await?;
+    if let Some(stop) = session.run.cancel.stopped() {
+        return Ok(Exit::Signal(stop));
+    }
+    let format = match global.output {
+        Format::Json => FindingsFormat::Json,
+        Format::Text => FindingsFormat::Short,
+    };
+    Ok(tell(
+        &evidence,
+        &waited.ask,
+        &waited.answered,
+        began,
+        format,
+        screen,
+    ))
+}
+
+struct Waited {
+    ask: Ask,
+    answered: Vec<Answered>,
+}
+
+/// Asks, and asks again what does not hold until it does, the time is over, or a person stops it.
+async fn wait(
+    session: &Session,
+    mut ask: Ask,
+    within: Duration,
+    evidence: &mut Evidence,
+    global: &Global,
+    screen: &Screen,
+) -> Result<Waited, CliError> {
+    let began = Instant::now();
+    let mut cancel = session.run.cancel.clone();
+    let mut told = String::new();
+    let reads = checks::reads(&ask, evidence.simulated);
+    if reads
+        .iter()
+        .any(|read| read.contains(':') && !read.starts_with("cluster:"))
+    {
+        say(
+            global,
+            screen,
+            "asking the components through the API server's port-forward",
+        );
+    }
+    loop {
+        let reads = checks::reads(&ask, evidence.simulated);
+        evidence::collect(session, &reads, evidence).await?;
+        let answered = checks::run(&ask, evidence);
+        let open: Vec<&Finding> = answered
+            .iter()
+            .filter(|one| !one.settled())
+            .map(|one| &one.finding)
+            .collect();
+        if open.is_empty() || began.elapsed() + PAUSE > within || cancel.stopped().is_some() {
+            return Ok(Waited { ask, answered });
+        }
+        let line = progress(&open);
+        if line != told {
+            say(global, screen, &format!("{line} ({})", precise(began.elapsed())));
+            told = line;
+        }
+        ask.before.clone_from(&answered);
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            _ = cancel.wait() => {}
+        }
+    }
+}
+
+/// What is waited for, in one line: causes first, as what is blocked by them comes with them.
+fn progress(open: &[&Finding]) -> String {
+    let causes: Vec<&str> = open
+        .iter()
+        .filter(|finding| finding.state != CheckState::Blocked)
+        .map(|finding| finding.id.as_str())
+        .collect();
+    let shown = causes.iter().take(4).copied().collect::<Vec<_>>().join(", ");
+    let more = match causes.len().saturating_sub(4) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("waiting for {} of the checks: {shown}{more}", open.len())
+}
+
+fn tell(
+    evidence: &Evidence,
+    ask: &Ask,
+    answered: &[Answered],
+    began: Instant,
+    format: FindingsFormat,
+    screen: &Screen,
+) -> Exit {
+    let findings: Vec<Finding> = answered.iter().map(|answered| answered.finding.clone()).collect();
+    let verified = Verified {
+        stack: &evidence.stack,
+        level: ask.level.unwrap_or(CheckLevel::Quick),
+        took: began.elapsed(),
+        findings: &findings,
+    };
+    print(&match format {
+        FindingsFormat::Table => output::verify_table(&verified, &screen.out),
+        FindingsFormat::Short => output::verify_short(&verified, &screen.out),
+        FindingsFormat::Json => output::verify_json(&verified).to_string(),
+        FindingsFormat::Junit => output::verify_junit(&verified),
+        FindingsFormat::Markdown => output::verify_markdown(&verified),
+    });
+    if VerifySummary::of(&findings).holds() {
+        Exit::Done
+    } else {
+        Exit::Check
+    }
+}
+
+fn read(path: &Path) -> Result<Evidence, CliError> {
+    let failed = || CliError::new(Exit::Usage, format!("could not read the dump {}", path.display()));
+    let text = std::fs::read(path).map_err(|error| failed().cause(&error))?;
+    serde_json::from_slice(&text).map_err(|error| {
+        failed()
+            .cause(&error)
+            .hint("'stackup verify --dump FILE' writes one")
+    })
+}
+
+fn write(path: &Path, evidence: &Evidence) -> Result<(), CliError> {
+    let failed = || {
+        CliError::new(
+            Exit::Failed,
+            format!("could not write the dump {}", path.display()),
+        )
+    };
+    let text = serde_json::to_vec(evidence).map_err(|error| failed().cause(&error))?;
+    std::fs::write(path, text).map_err(|error| failed().cause(&error))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: Result<jiff::SignedDuration, _> = text.parse();
+    let wrong = || format!("'{text}' is no duration such as 90s or 5m");
+    parsed
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(wrong)
+}

@@ -200,6 +200,7 @@ impl Kind for FakeKind {
             at_once: 4,
             expected: None,
             deadline: Duration::from_secs(20),
+            settles: Duration::ZERO,
         }
     }
     fn identity(&self, stack: &Stack, address: &Address, _: &Value) -> Result<Value, ResourceError> {

@@ -1,6 +1,9 @@
 //! One resource's way: announce, call, announce what came back, until it is ready or gone.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use futures::StreamExt;
 use tokio::{
@@ -14,7 +17,7 @@ use super::{
 };
 use crate::{
     model::{Action, Address, EventKind, Failure},
-    resource::{Cause, Intent, Kind, Live, Made, Observed, Readiness, ResourceError, Target},
+    resource::{Boxed, Cause, Intent, Kind, Live, Made, Observed, Readiness, ResourceError, Target},
     state::{Intended, Record},
 };
 
@@ -41,6 +44,8 @@ pub(super) struct Node {
     /// What stood at the last look.
     pub(super) live: Option<Live>,
     pub(super) intended: Intended,
+    /// Whether an earlier run may have made it and never heard of it.
+    pub(super) doubt: bool,
     /// What goes along when it goes.
     pub(super) inside: Vec<Address>,
     /// Whether the state must be told of it: not when it stands just as the state says.
@@ -161,21 +166,73 @@ impl Node {
         match self.action {
             Action::Update => self.change().await,
             Action::Replace => {
-                wait::retry(&self.run, &self.target, |target| self.kind.delete(target)).await?;
+                wait::retry(&self.run, self.kind.traits(), &self.target, |target| {
+                    self.kind.delete(target)
+                })
+                .await?;
                 self.until_gone().await?;
-                Ok(wait::retry(&self.run, &self.target, |target| self.kind.create(target)).await?)
+                self.create().await
             }
-            Action::Create => {
-                Ok(wait::retry(&self.run, &self.target, |target| self.kind.create(target)).await?)
-            }
+            Action::Create => self.create().await,
             Action::Delete | Action::Forget | Action::Conflict | Action::Unchanged => Ok(Made::default()),
         }
+    }
+
+    /// Makes it. Where an earlier call may have made it already, it is looked for before it is made once more.
+    async fn create(&self) -> Result<Made, Halt> {
+        let doubt = AtomicBool::new(self.doubt);
+        let call = |target| {
+            let doubt = &doubt;
+            Box::pin(async move {
+                if doubt.load(Ordering::Relaxed)
+                    && let Some(made) = self.made_unseen().await?
+                {
+                    return Ok(made);
+                }
+                let made = self.kind.create(target).await;
+                let lost = matches!(&made, Err(error) if error.cause == Cause::Lost);
+                doubt.store(lost, Ordering::Relaxed);
+                made
+            }) as Boxed<'_, Result<Made, ResourceError>>
+        };
+        Ok(wait::retry(&self.run, self.kind.traits(), &self.target, call).await?)
+    }
+
+    /// What a call made of which no answer came, if it shows as long as it may stay unseen; brought to what is wanted,
+    /// as the call may have been the first of several.
+    async fn made_unseen(&self) -> Result<Option<Made>, ResourceError> {
+        let settles = self.kind.traits().settles;
+        let end = Instant::now() + settles;
+        while !settles.is_zero() {
+            let seen = self.kind.observe(std::slice::from_ref(&self.target)).await;
+            match seen.into_iter().next().transpose()? {
+                Some(Observed::Live(live)) => {
+                    if !live.changes.is_empty() && live.forces.is_empty() && live.foreign.is_none() {
+                        self.kind.update(&self.target).await?;
+                    }
+                    return Ok(Some(Made {
+                        id: live.id.clone(),
+                        live: Some(*live).filter(|live| live.changes.is_empty()),
+                    }));
+                }
+                Some(Observed::Absent) | None => {}
+            }
+            if Instant::now() >= end || self.run.cancel.stopped().is_some() {
+                break;
+            }
+            wait::breathe().await;
+        }
+        Ok(None)
     }
 
     /// Updates in place; if the thing moved since it was looked at, looks again, as long as the difference is no worse.
     async fn change(&self) -> Result<Made, Halt> {
         for _ in 0..MOVES {
-            match wait::retry(&self.run, &self.target, |target| self.kind.update(target)).await {
+            match wait::retry(&self.run, self.kind.traits(), &self.target, |target| {
+                self.kind.update(target)
+            })
+            .await
+            {
                 Err(error) if error.cause == Cause::Outdated => {
                     let seen =
                         wait::observe(&self.run, self.kind.as_ref(), std::slice::from_ref(&self.target))
@@ -206,7 +263,10 @@ impl Node {
                 if self.run.cancel.stopped().is_some() {
                     return Err(Halt::Left);
                 }
-                wait::retry(&self.run, &self.target, |target| self.kind.delete(target)).await?;
+                wait::retry(&self.run, self.kind.traits(), &self.target, |target| {
+                    self.kind.delete(target)
+                })
+                .await?;
             }
             self.until_gone().await
         };

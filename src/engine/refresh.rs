@@ -137,15 +137,14 @@ async fn round(run: &Run, asking: BTreeMap<Address, Found>, before: &Refreshed) 
     let mut answers = Vec::new();
     let mut kinds: BTreeMap<String, Vec<(Address, Found)>> = BTreeMap::new();
     for (address, mut found) in asking {
-        match prepare(run, &mut found, before) {
-            Some(seen) => {
-                found.seen = seen;
-                answers.push((address, found));
-            }
-            None => {
-                let kind = found.kind().to_owned();
-                kinds.entry(kind).or_default().push((address, found));
-            }
+        if let Some(seen) = prepare(run, &mut found, before) {
+            found.seen = seen;
+            answers.push((address, found));
+        } else {
+            kinds
+                .entry(found.kind().to_owned())
+                .or_default()
+                .push((address, found));
         }
     }
     let asked = kinds.into_iter().map(|(kind, nodes)| async move {
@@ -169,6 +168,9 @@ async fn round(run: &Run, asking: BTreeMap<Address, Found>, before: &Refreshed) 
 
 /// Resolves what the question refers to; an answer at once where it need not or cannot be asked.
 fn prepare(run: &Run, found: &mut Found, before: &Refreshed) -> Option<Seen> {
+    let Some(wanted) = found.wanted.clone() else {
+        return prepare_unwanted(run, found, before);
+    };
     for address in &found.refers {
         let Some(other) = before.found.get(address) else {
             continue;
@@ -177,24 +179,49 @@ fn prepare(run: &Run, found: &mut Found, before: &Refreshed) -> Option<Seen> {
             Holds::Yes(outputs) => {
                 found.target.outputs.insert(address.clone(), outputs);
             }
-            // What lived in something that is gone is gone as well.
-            Holds::Gone if found.wanted.is_none() => return Some(Seen::Known(Observed::Absent)),
             Holds::Gone | Holds::NotYet => return Some(Seen::After(address.clone())),
             Holds::Error(error) => return Some(Seen::Error(error)),
         }
     }
-    if let Some(wanted) = &found.wanted {
-        match resolve(&wanted.inputs, &found.target.outputs) {
-            Ok(inputs) => found.target.inputs = Some(inputs),
-            Err(error) => return Some(Seen::Error(error)),
+    match resolve(&wanted.inputs, &found.target.outputs) {
+        Ok(inputs) => found.target.inputs = Some(inputs),
+        Err(error) => return Some(Seen::Error(error)),
+    }
+    None
+}
+
+/// To find or delete something, only what it lives in must be there; what else it once referred to may be gone.
+fn prepare_unwanted(run: &Run, found: &mut Found, before: &Refreshed) -> Option<Seen> {
+    for address in &found.refers {
+        if let Some(outputs) = before.found.get(address).and_then(Found::last_outputs) {
+            found.target.outputs.insert(address.clone(), outputs);
         }
-    } else if let Ok(kind) = run.registry.get(found.kind()) {
-        let container = kind.goes_with(&found.target)?;
-        let goes = before
-            .found
-            .get(&container)
-            .is_some_and(|other| other.wanted.is_none() && !other.stays(run));
-        return goes.then_some(Seen::GoesWith(container));
+    }
+    let container = run
+        .registry
+        .get(found.kind())
+        .ok()
+        .and_then(|kind| kind.goes_with(&found.target));
+    if let Some(other) = container
+        .as_ref()
+        .and_then(|container| before.found.get(container))
+    {
+        if matches!(other.seen, Seen::Known(Observed::Absent)) {
+            return Some(Seen::Known(Observed::Absent));
+        }
+        if other.wanted.is_none() && !other.stays(run) {
+            return container.map(Seen::GoesWith);
+        }
+    }
+    for address in &found.refers {
+        let Some(other) = before.found.get(address) else {
+            continue;
+        };
+        match other.holds() {
+            Holds::Error(error) => return Some(Seen::Error(error)),
+            Holds::NotYet if other.wanted.is_some() => return Some(Seen::After(address.clone())),
+            Holds::Yes(_) | Holds::Gone | Holds::NotYet => {}
+        }
     }
     None
 }
@@ -222,6 +249,16 @@ impl Found {
         run.registry
             .get(self.kind())
             .is_ok_and(|kind| kind.stays(&self.target))
+    }
+
+    /// What it gives to others: as it stands, or as it last stood.
+    fn last_outputs(&self) -> Option<Arc<Value>> {
+        let seen = match &self.seen {
+            Seen::Known(observed) => observed.live().map(|live| &live.outputs),
+            Seen::After(_) | Seen::GoesWith(_) | Seen::Error(_) => None,
+        };
+        let last = seen.or(self.remembered.as_ref().map(|remembered| &remembered.outputs));
+        last.map(|outputs| Arc::new(outputs.clone()))
     }
 
     fn holds(&self) -> Holds {

@@ -133,7 +133,7 @@ impl Coordinator<'_> {
             Seen::After(_) | Seen::GoesWith(_) => None,
             Seen::Error(error) => return Err(error.clone()),
         };
-        let action = self.decide(step, found.wanted.is_some(), live.as_ref())?;
+        let action = decide(step, found.wanted.is_some(), live.as_ref())?;
         let record = action.writes() || self.must_record(step);
         if action == Action::Unchanged
             && !record
@@ -160,6 +160,7 @@ impl Coordinator<'_> {
             kind: Arc::clone(kind),
             target,
             live,
+            doubt: matches!(found.status, Some(Status::Begun { .. } | Status::Failed { .. })),
             intended,
             inside: self.inside.get(&step.address).cloned().unwrap_or_default(),
             record,
@@ -168,32 +169,32 @@ impl Coordinator<'_> {
             looker: looker.clone(),
         })))
     }
+}
 
-    /// The action, now that everything it refers to is known: never more destructive than the plan that was shown.
-    fn decide(&self, step: &Step, wanted: bool, live: Option<&Live>) -> Result<Action, ResourceError> {
-        let late = matches!(step.reason, Some(Reason::KnownAfter(_)));
-        let mut now = step.clone();
-        match (wanted, live) {
-            (true, None) => now.action = Action::Create,
-            (true, Some(live)) if late => compare(&mut now, live),
-            (true, Some(_)) | (false, _) => {}
-        }
-        let worse = now.action.severity() > step.action.severity().max(Action::Update.severity());
-        if now.action == Action::Conflict {
-            return Err(conflict_error(&now));
-        }
-        if worse {
-            return Err(ResourceError::new(
-                Cause::Outdated,
-                format!(
-                    "it would now have to be replaced (because of {}), which the plan did not show",
-                    now.forces.join(", ")
-                ),
-            )
-            .hint("run 'stackup diff' to see the plan as it is now, then apply it"));
-        }
-        Ok(now.action)
+/// The action, now that everything it refers to is known: never more destructive than the plan that was shown.
+fn decide(step: &Step, wanted: bool, live: Option<&Live>) -> Result<Action, ResourceError> {
+    let late = matches!(step.reason, Some(Reason::KnownAfter(_)));
+    let mut now = step.clone();
+    match (wanted, live) {
+        (true, None) => now.action = Action::Create,
+        (true, Some(live)) if late => compare(&mut now, live),
+        (true, Some(_)) | (false, _) => {}
     }
+    let worse = now.action.severity() > step.action.severity().max(Action::Update.severity());
+    if now.action == Action::Conflict {
+        return Err(conflict_error(&now));
+    }
+    if worse {
+        return Err(ResourceError::new(
+            Cause::Outdated,
+            format!(
+                "it would now have to be replaced (because of {}), which the plan did not show",
+                now.forces.join(", ")
+            ),
+        )
+        .hint("run 'stackup diff' to see the plan as it is now, then apply it"));
+    }
+    Ok(now.action)
 }
 
 pub(super) fn failure(action: Action, error: &ResourceError) -> Failure {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{Action, Address, Events, Need, Outcome, Plan, Reason, Secret, Stop, Summary, Verb},
-    resource::{Cause, Kind, Registry, Stack, Wanted},
+    resource::{Cause, Kind, Reference, Registry, Stack, Wanted},
     state::{KeyedHash, Store as _},
 };
 
@@ -454,4 +454,31 @@ async fn a_state_that_cannot_be_written_stops_before_the_next_effect() {
     assert_eq!(executed.report.outcome, Outcome::StateLost);
     assert!(cloud.writes().is_empty());
     assert!(store.load().await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_refers_to_a_neighbour_is_taken_down_with_it_and_found_without_it() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let reference = |name: &str| Reference::field(&Address::new("fake.object", name), "url");
+    let cluster = Reference::whole(&Address::new("fake.cluster", "main"));
+    let hook = |name: &str, of: &str| {
+        wanted(
+            "fake.object",
+            name,
+            json!({"cluster": cluster, "ca": reference(of), "size": "small"}),
+            Vec::new(),
+        )
+    };
+    let mut wanted = stack("small");
+    wanted.push(hook("in-hook", "in-config"));
+    wanted.push(hook("out-hook", "out-balancer"));
+    go(&cloud, &wanted, &mut store).await;
+    // What they refer to is deleted by hand: they still stand, and are ours to delete.
+    cloud
+        .things
+        .lock()
+        .unwrap()
+        .retain(|address, _| !["in-config", "out-balancer"].contains(&address.name()));
+    assert_eq!(go(&cloud, &[], &mut store).await.report.outcome, Outcome::Done);
+    assert!(cloud.names().is_empty(), "left: {:?}", cloud.names());
 }

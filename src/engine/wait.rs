@@ -11,11 +11,11 @@ use tokio::{
 use super::Run;
 use crate::{
     model::EventKind,
-    resource::{Kind, Observed, ResourceError, Target},
+    resource::{Intent, Kind, Observed, ResourceError, Target, Traits},
 };
 
 /// How long a call that may succeed later is made again and again.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The first and the longest pause between looks at a resource that has no watch.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
@@ -28,13 +28,14 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    pub(super) fn new(seed: &str) -> Self {
+    /// The seed names who waits, so that many do not wait alike.
+    fn new(seed: &str, patience: Duration) -> Self {
         let spread = seed.bytes().fold(7u32, |sum, byte| {
             sum.wrapping_mul(31).wrapping_add(u32::from(byte))
         }) % 250;
         Self {
             next: Duration::from_millis(200),
-            until: Instant::now() + PATIENCE,
+            until: Instant::now() + patience,
             spread,
         }
     }
@@ -50,10 +51,17 @@ impl Backoff {
 /// Makes a call until it succeeds, fails for good, or patience is over. A stop ends the repeats, never a call.
 pub(super) async fn retry<'a, T>(
     run: &Run,
+    traits: Traits,
     target: &'a Target,
     call: impl Fn(&'a Target) -> crate::resource::Boxed<'a, Result<T, ResourceError>>,
 ) -> Result<T, ResourceError> {
-    let mut backoff = Backoff::new(target.address.as_str());
+    // Where an earlier run's call may still be at work on the other side, its whole time is worth waiting.
+    let patience = if traits.intent == Intent::Each {
+        traits.deadline
+    } else {
+        PATIENCE
+    };
+    let mut backoff = Backoff::new(target.address.as_str(), patience);
     loop {
         let error = match call(target).await {
             Ok(value) => return Ok(value),
@@ -87,7 +95,7 @@ pub(super) async fn observe(
     targets: &[Target],
 ) -> Vec<Result<Observed, ResourceError>> {
     let mut answers = kind.observe(targets).await;
-    let mut backoff = Backoff::new(kind.name());
+    let mut backoff = Backoff::new(kind.name(), PATIENCE);
     loop {
         let again: Vec<usize> = answers
             .iter()

@@ -98,6 +98,10 @@ pub(super) enum Sent<'a> {
 impl Clusters {
     /// Kubeconfig paths are relative to `data_folder`; `key` keeps hashes of secret values from being guessed;
     /// `warn` is told what the servers warn of.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the caller keeps no copy of the key"
+    )]
     pub fn new(data_folder: PathBuf, key: Secret<Vec<u8>>, warn: Warn) -> Arc<Self> {
         Arc::new(Self {
             data_folder,

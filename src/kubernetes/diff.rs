@@ -267,10 +267,9 @@ pub(super) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
                 let Some((key, wanted)) = pair.split_once('=') else {
                     return false;
                 };
-                let wanted = wanted.trim_matches('"');
                 match item.get(key) {
-                    Some(Value::String(text)) => text == wanted,
-                    Some(other) => other.to_string() == wanted,
+                    Some(Value::String(text)) => text == wanted.trim_matches('"'),
+                    Some(other) => serde_json::from_str(wanted).is_ok_and(|wanted: Value| wanted == *other),
                     None => false,
                 }
             })

@@ -152,6 +152,12 @@ impl Discovery {
             .remove(&(gone.api_version.clone(), gone.kind.clone()));
     }
 
+    /// Whether the server has said that it serves this type.
+    pub(super) fn knows(&self, of: &ApiType) -> bool {
+        self.known(&of.api_version, &of.kind)
+            .is_some_and(|known| *known == *of)
+    }
+
     fn known(&self, api_version: &str, kind: &str) -> Option<Arc<ApiType>> {
         self.types
             .read()

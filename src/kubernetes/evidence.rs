@@ -19,6 +19,23 @@ impl Cluster {
         Ok(self.list(&of.collection(namespace), "").await?)
     }
 
+    /// The same, or nothing if the credentials lack the right to list them.
+    pub async fn objects_if_allowed(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+    ) -> Result<Option<Vec<Value>>, ResourceError> {
+        let Some(of) = self.discovery.find(self, api_version, kind).await? else {
+            return Ok(Some(Vec::new()));
+        };
+        match self.list(&of.collection(namespace), "").await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.refusal().is_some_and(|refusal| refusal.code == 403) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// What the server answers at a path: `/version`, `/readyz?verbose`, `/openapi/v3`. Text that is no JSON comes as
     /// a JSON string.
     pub async fn raw(&self, path: &str) -> Result<Value, ResourceError> {

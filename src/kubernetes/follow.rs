@@ -69,6 +69,8 @@ struct Place {
     objects: Arc<Watch>,
     changes: watch::Receiver<()>,
     pods: Option<(Arc<Watch>, watch::Receiver<()>)>,
+    /// The object as it was looked at last.
+    seen: Option<Arc<Value>>,
 }
 
 /// What was told last.
@@ -90,6 +92,7 @@ impl Follower {
         loop {
             if let Some(place) = &mut self.place {
                 if place.is_whole()? {
+                    place.seen = place.objects.get(&item.identity.name);
                     let observed = look(&self.clusters, place, &item).await?;
                     let told = Told::of(&observed);
                     if self.told.as_ref() != Some(&told) {
@@ -159,6 +162,7 @@ impl Place {
             objects,
             changes,
             pods,
+            seen: None,
         }))
     }
 
@@ -169,6 +173,7 @@ impl Place {
 
     /// Returns when there may be something new to see.
     async fn change(&mut self, item: &Item<'_>) {
+        let name = &item.identity.name;
         let pause = match (item.identity.kind.as_str(), &self.pods) {
             ("CustomResourceDefinition", _) => Some(ASK_WHETHER_SERVED),
             ("Pod", _) | (_, Some(_)) => Some(LOOK_AT_THE_CLOCK),
@@ -186,9 +191,23 @@ impl Place {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let (objects, changes) = (&self.objects, &mut self.changes);
+        let before = &self.seen;
+        let itself = async {
             // A sender lives as long as its watch, which is held here.
-            changed = self.changes.changed() => drop(changed),
+            while changes.changed().await.is_ok() {
+                let same = match (before, objects.get(name)) {
+                    (Some(before), Some(now)) => Arc::ptr_eq(before, &now),
+                    (None, _) | (_, None) => false,
+                };
+                // Most news are about others.
+                if !same {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = itself => {}
             () = pods => {}
             () = clock => {}
         }
@@ -198,8 +217,8 @@ impl Place {
 async fn look(clusters: &Clusters, place: &Place, item: &Item<'_>) -> Result<Observed, ResourceError> {
     let cluster = &place.cluster;
     let applied = applied(clusters, item);
-    let live = match place.objects.get(&item.identity.name) {
-        Some(live) if applied.as_ref().is_none_or(|applied| applied.is_shown_by(&live)) => live,
+    let live = match &place.seen {
+        Some(live) if applied.as_ref().is_none_or(|applied| applied.is_shown_by(live)) => Arc::clone(live),
         // Not among what carries our label, or not yet as our apply left it: that is asked for by name.
         _ => match cluster.find(&item.path(cluster).await?).await? {
             Some(live) => Arc::new(live),

@@ -9,7 +9,10 @@ use kube::Api;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::client::{Cluster, chain};
-use crate::resource::{Cause, ResourceError};
+use crate::{
+    model::Secret,
+    resource::{Cause, ResourceError},
+};
 
 const BODY_LIMIT: usize = 16 << 20;
 
@@ -23,13 +26,15 @@ pub struct PodAnswer {
 }
 
 impl Cluster {
-    /// One HTTP GET to a port of a pod, through the API server's port-forward.
+    /// One HTTP GET to a port of a pod, through the API server's port-forward, which passes the header
+    /// `Authorization` on as it is.
     pub async fn get_from_pod(
         &self,
         namespace: &str,
         pod: &str,
         port: u16,
         path: &str,
+        authorization: Option<&Secret<String>>,
         within: Duration,
     ) -> Result<PodAnswer, ResourceError> {
         let what = format!("pod {namespace}/{pod}, port {port}, {path}");
@@ -46,7 +51,7 @@ impl Cluster {
                 .take_stream(port)
                 .ok_or_else(|| ResourceError::permanent(format!("{what}: the port-forward has no stream")))?;
             let refused = forward.take_error(port);
-            let answer = get(stream, path).await;
+            let answer = get(stream, path, authorization).await;
             let answer = match answer {
                 Ok(answer) => Ok(answer),
                 Err(error) => {
@@ -75,7 +80,7 @@ impl Cluster {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn get<S>(stream: S, path: &str) -> Result<PodAnswer, BoxError>
+async fn get<S>(stream: S, path: &str, authorization: Option<&Secret<String>>) -> Result<PodAnswer, BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -84,8 +89,12 @@ where
     let request = Request::get(path)
         .header(header::HOST, "localhost")
         .header(header::CONNECTION, "close")
-        .header(header::ACCEPT, "*/*")
-        .body(Empty::<Bytes>::new())?;
+        .header(header::ACCEPT, "*/*");
+    let request = match authorization {
+        Some(secret) => request.header(header::AUTHORIZATION, secret.expose()),
+        None => request,
+    };
+    let request = request.body(Empty::<Bytes>::new())?;
     let answer = sender.send_request(request).await;
     let answer = match answer {
         Ok(answer) => {
@@ -120,7 +129,7 @@ mod tests {
                 .unwrap();
             String::from_utf8_lossy(&request[..length]).into_owned()
         });
-        let answer = get(ours, "/-/ready").await.unwrap();
+        let answer = get(ours, "/-/ready", None).await.unwrap();
         assert_eq!(
             (answer.status, answer.body.as_slice()),
             (503, b"later".as_slice())
@@ -140,7 +149,7 @@ mod tests {
             // Ends when the reader goes away.
             while theirs.write_all(&part).await.is_ok() {}
         });
-        let error = get(ours, "/").await.unwrap_err().to_string();
+        let error = get(ours, "/", None).await.unwrap_err().to_string();
         assert!(error.contains("length limit"), "{error}");
         server.await.unwrap();
     }

@@ -846,12 +846,19 @@ async fn case_24_the_largest_definitions_apply_and_a_second_look_is_short() {
     for observed in bench.kind.observe(&applied).await {
         assert_eq!(observed.unwrap().live().unwrap().changes, []);
     }
-    eprintln!("applied and served in {ready:?}, looked at again in {:?}", begin.elapsed());
+    eprintln!(
+        "applied and served in {ready:?}, looked at again in {:?}",
+        begin.elapsed()
+    );
     for target in &applied {
         let live = bench.get(target).await;
         assert!(bench.settled(target, &live));
         let annotations = live["metadata"]["annotations"].as_object().unwrap();
-        assert!(annotations.values().all(|text| text.as_str().unwrap().len() < 1000));
+        assert!(
+            annotations
+                .values()
+                .all(|text| text.as_str().unwrap().len() < 1000)
+        );
         bench.kind.delete(&forgotten(target)).await.unwrap();
     }
     bench.end().await;

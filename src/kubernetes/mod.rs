@@ -33,4 +33,9 @@ pub use forward::PodAnswer;
 pub use object::kinds;
 
 #[cfg(test)]
+#[expect(
+    clippy::needless_pass_by_value,
+    clippy::similar_names,
+    reason = "json! makes values that are used once, and a path is next to a patch"
+)]
 mod live_tests;

@@ -53,6 +53,7 @@ impl Kind for Object {
             at_once: 16,
             expected: None,
             deadline: Duration::from_mins(10),
+            settles: Duration::ZERO,
         }
     }
 

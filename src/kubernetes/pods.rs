@@ -68,7 +68,12 @@ pub(super) fn matches(pod: &Value, labels: &[(String, String)]) -> bool {
 
 /// Whether an object can be used, judged without a further call: what is not known counts as not there yet.
 pub(super) fn at_once(cluster: &Cluster, live: &Value) -> Readiness {
-    judged(live, &around(cluster))
+    let mut around = around(cluster);
+    if text(live, "/kind") == "CustomResourceDefinition" {
+        let types = ApiType::of_definition(live);
+        around.served = types.iter().all(|of| cluster.discovery.knows(of));
+    }
+    judged(live, &around)
 }
 
 /// Whether an object can be used; asks for its pods and the like only if it matters.

@@ -379,5 +379,9 @@ fn generic(object: &Value) -> Readiness {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "json! makes values that are used once"
+)]
 #[path = "readiness_tests.rs"]
 mod tests;

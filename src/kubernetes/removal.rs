@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     client::{Cluster, Clusters, Sent, encoded, text},
+    discovery::ApiType,
     error::CallError,
     item::{Item, OWNER, Owner},
     pods::labels,
@@ -36,6 +37,9 @@ pub(super) async fn delete(clusters: &Clusters, target: &Target) -> Result<(), R
                 ResourceError::new(Cause::Refused, format!("it belongs to {whose}"))
                     .hint("delete it yourself if it should go; 'stackup forget' takes it out of the state"),
             );
+        }
+        for gone in ApiType::of_definition(live) {
+            cluster.discovery.forget(&gone);
         }
         if live.pointer("/metadata/deletionTimestamp").is_none() {
             remove(&cluster, &path, live).await?;

@@ -31,6 +31,7 @@ impl Resource for ExistingCluster {
         at_once: 1,
         expected: Some(Duration::from_secs(1)),
         deadline: Duration::from_mins(1),
+        settles: Duration::ZERO,
     };
 
     type Cloud = Local;

@@ -42,6 +42,7 @@ impl Resource for KindCluster {
         at_once: 1,
         expected: Some(Duration::from_secs(30)),
         deadline: Duration::from_mins(10),
+        settles: Duration::ZERO,
     };
 
     type Cloud = Local;

@@ -70,6 +70,7 @@ impl Resource for KindImages {
         at_once: 1,
         expected: Some(Duration::from_secs(15)),
         deadline: Duration::from_mins(10),
+        settles: Duration::ZERO,
     };
 
     type Cloud = Local;

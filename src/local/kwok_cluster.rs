@@ -40,6 +40,7 @@ impl Resource for KwokCluster {
         at_once: 1,
         expected: Some(Duration::from_secs(6)),
         deadline: Duration::from_mins(2),
+        settles: Duration::ZERO,
     };
 
     type Cloud = Local;

@@ -70,6 +70,7 @@ impl Resource for KwokCompanion {
         at_once: 4,
         expected: Some(Duration::from_secs(3)),
         deadline: Duration::from_mins(1),
+        settles: Duration::ZERO,
     };
 
     type Cloud = Local;

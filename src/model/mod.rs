@@ -20,5 +20,6 @@ pub use report::{Failure, Outcome, Report, Stop};
 pub use secret::Secret;
 pub use shown::Shown;
 pub use stack::{
-    ClusterModel, CompanionSpec, ComponentModel, ExistingModel, KindModel, KwokModel, ManifestSource, Mistake, StackModel,
+    ClusterModel, CompanionSpec, ComponentModel, ExistingModel, KindModel, KwokModel, ManifestSource,
+    Mistake, StackModel,
 };

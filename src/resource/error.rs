@@ -3,6 +3,9 @@
 pub enum Cause {
     /// Worth the same call again: a lost connection, a server that starts, a webhook that is not up yet.
     Transient,
+    /// No answer came, or none that says: the call may have had its effect. Worth the same call again, where a second
+    /// effect is harmless or the first has been looked for.
+    Lost,
     /// Worth the same call again, later and slower.
     Throttled,
     /// Nobody answers there at all, or our credentials are not accepted.
@@ -57,6 +60,6 @@ impl ResourceError {
 
     /// Whether the same call may succeed later.
     pub fn again(&self) -> bool {
-        matches!(self.cause, Cause::Transient | Cause::Throttled)
+        matches!(self.cause, Cause::Transient | Cause::Lost | Cause::Throttled)
     }
 }

@@ -31,6 +31,10 @@ pub struct Traits {
     pub expected: Option<Duration>,
     /// How long one may take until it is ready, before that is a failure.
     pub deadline: Duration,
+    /// How long one that was just made may stay unseen. A create that may have happened all the same (its answer never
+    /// came, its run was killed) is looked for so long before it is called again. Zero where a second create is
+    /// harmless, because the name is ours.
+    pub settles: Duration,
 }
 
 /// One kind of resource, with its types erased: all that the engine knows. Every method makes its call and returns.

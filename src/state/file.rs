@@ -147,7 +147,11 @@ impl FileStore {
             notes.push(format!("the last line of {} was cut off at byte {offset} when its writer ended; what it would have announced was not begun", journal.display()));
         }
         let unfinished = self.replay(&mut snapshot, &records, &journal)?;
-        self.counts = if unfinished { torn.unwrap_or(lines.len()) } else { 0 };
+        self.counts = if unfinished {
+            torn.unwrap_or(lines.len())
+        } else {
+            0
+        };
         Ok(Some(Loaded {
             snapshot,
             unfinished,
@@ -244,19 +248,18 @@ impl FileStore {
                 source: error.into(),
             })?;
         }
-        let file = match &mut self.journal {
-            Some(file) => file,
-            None => {
-                let file = private()
-                    .append(true)
-                    .open(&path)
-                    .map_err(StateError::io("open", &path))?;
-                // What does not count would be read together with the next line.
-                file.set_len(self.counts as u64)
-                    .map_err(StateError::io("write", &path))?;
-                sync_folder(&self.folder)?;
-                self.journal.insert(file)
-            }
+        let file = if let Some(file) = &mut self.journal {
+            file
+        } else {
+            let file = private()
+                .append(true)
+                .open(&path)
+                .map_err(StateError::io("open", &path))?;
+            // What does not count would be read together with the next line.
+            file.set_len(self.counts as u64)
+                .map_err(StateError::io("write", &path))?;
+            sync_folder(&self.folder)?;
+            self.journal.insert(file)
         };
         let before = file.metadata().map_err(StateError::io("read", &path))?.len();
         let written = file.write_all(&bytes).and_then(|()| file.sync_data());
@@ -517,7 +520,10 @@ mod tests {
         let mut snapshot = Snapshot::new("demo", "u".into(), "l".into());
         store(folder.path()).save(&mut snapshot).await.unwrap();
         let open = Record::open(&snapshot, crate::model::Verb::Apply);
-        store(folder.path()).append(std::slice::from_ref(&open)).await.unwrap();
+        store(folder.path())
+            .append(std::slice::from_ref(&open))
+            .await
+            .unwrap();
         let journal = folder.path().join(".stackup/demo").join(JOURNAL);
         let line = fs::read(&journal).unwrap();
 
@@ -531,7 +537,9 @@ mod tests {
         fs::write(&journal, &line).unwrap();
         let mut next = store(folder.path());
         assert!(!next.load().await.unwrap().unwrap().unfinished);
-        next.append(&[Record::open(&snapshot, crate::model::Verb::Apply)]).await.unwrap();
+        next.append(&[Record::open(&snapshot, crate::model::Verb::Apply)])
+            .await
+            .unwrap();
         assert!(store(folder.path()).load().await.unwrap().unwrap().unfinished);
     }
 }

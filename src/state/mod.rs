@@ -15,7 +15,7 @@ mod store;
 
 pub use error::StateError;
 pub use file::FileStore;
-pub use hash::{KeyedHash, canonical};
+pub use hash::{KeyedHash, canonical, hex};
 pub use journal::{Intended, Phase, Record, read_journal, write_line};
 pub use snapshot::{Entry, Snapshot, Status};
 pub use store::{Holder, Loaded, Store};

@@ -170,6 +170,7 @@ impl Run {
 pub(crate) struct Running {
     child: Child,
     began: Instant,
+    limit: Duration,
     stdout: Output,
     stderr: Output,
 }
@@ -187,9 +188,16 @@ impl Running {
         Self {
             child,
             began: Instant::now(),
+            limit: LIMIT,
             stdout,
             stderr,
         }
+    }
+
+    /// Gives it more time than usual, or less.
+    pub(crate) fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -211,7 +219,7 @@ impl Running {
         while !self.stderr().contains(text) {
             let ended = self.child.try_wait().unwrap();
             assert!(
-                ended.is_none() && self.began.elapsed() < LIMIT,
+                ended.is_none() && self.began.elapsed() < self.limit,
                 "never said '{text}' ({ended:?}):\n{}\n{}",
                 self.stdout.text(),
                 self.stderr()
@@ -227,9 +235,10 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            if self.began.elapsed() > LIMIT {
+            if self.began.elapsed() > self.limit {
                 panic!(
-                    "still running after {LIMIT:?}:\n{}\n{}",
+                    "still running after {:?}:\n{}\n{}",
+                    self.limit,
                     self.stdout.text(),
                     self.stderr()
                 );

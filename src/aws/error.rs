@@ -1,0 +1,169 @@
+use std::error::Error;
+
+use aws_sdk_ec2::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::RequestId,
+};
+
+use crate::resource::{Cause, ResourceError};
+
+/// What a call was for: the same code means another thing to each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Read,
+    Write,
+    Delete,
+}
+
+/// Whether AWS says that the thing itself is not there.
+pub(super) fn is_gone<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.code().is_some_and(|code| code.ends_with(".NotFound"))
+}
+
+/// A failed call of AWS in the words of the engine.
+pub(super) fn failed<E>(action: &str, purpose: Purpose, error: &SdkError<E, HttpResponse>) -> ResourceError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let mut failed = match error {
+        SdkError::ServiceError(answer) => {
+            let code = error.code().unwrap_or("no code");
+            let message = error.message().unwrap_or("no message");
+            let (cause, hint) = meaning(action, purpose, code, answer.raw().status().as_u16());
+            let failed = ResourceError::new(cause, format!("ec2:{action} gave {code}: {message}"));
+            match hint {
+                Some(hint) => failed.hint(hint),
+                None => failed,
+            }
+        }
+        SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
+            broken(action, error)
+        }
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => broken(action, error),
+        // Credentials are looked for before anything is sent.
+        other => ResourceError::new(
+            Cause::Unreachable,
+            format!("ec2:{action} could not be sent: {}", reasons(other)),
+        )
+        .hint(SIGN_IN),
+    };
+    failed.request_id = error.request_id().map(str::to_owned);
+    failed
+}
+
+const SIGN_IN: &str = "sign in to AWS: set AWS_PROFILE or AWS_ACCESS_KEY_ID, and see that \
+    'aws sts get-caller-identity' works";
+
+/// No answer came; whether the call had its effect is not known.
+fn broken(action: &str, error: &(dyn Error + 'static)) -> ResourceError {
+    let message = format!("ec2:{action} got no answer: {}", reasons(error));
+    ResourceError::new(Cause::Lost, message)
+}
+
+fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, Option<String>) {
+    let permanent = |hint: &str| (Cause::Permanent, Some(hint.to_owned()));
+    match code {
+        "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "EC2ThrottledException" => {
+            (Cause::Throttled, None)
+        }
+        "AuthFailure"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "RequestExpired"
+        | "InvalidClientTokenId"
+        | "MissingAuthenticationToken"
+        | "SignatureDoesNotMatch"
+        | "UnrecognizedClientException" => (Cause::Unreachable, Some(SIGN_IN.to_owned())),
+        "UnauthorizedOperation" | "AccessDenied" => (
+            Cause::Permanent,
+            Some(format!(
+                "allow ec2:{action} in a policy of the identity that runs stackup"
+            )),
+        ),
+        // What it contains may be on its way out: interfaces of load balancers take minutes.
+        "DependencyViolation" if purpose == Purpose::Delete => (
+            Cause::Transient,
+            Some(
+                "something that is not of this stack still uses it: look at its network interfaces"
+                    .to_owned(),
+            ),
+        ),
+        "VpcLimitExceeded" | "SubnetLimitExceeded" => {
+            permanent("delete what is not used, or ask for a higher quota (Service Quotas, VPC)")
+        }
+        "InvalidSubnet.Conflict" | "InvalidSubnet.Range" | "InvalidVpc.Range" => {
+            permanent("choose another range of addresses in the stack file")
+        }
+        // A thing that was just made is not yet known everywhere.
+        code if code.ends_with(".NotFound") && purpose == Purpose::Write => (Cause::Transient, None),
+        // It may have happened before AWS failed.
+        "InternalError" | "InternalFailure" => (Cause::Lost, None),
+        "ServiceUnavailable" | "Unavailable" => (Cause::Transient, None),
+        _ if status >= 500 => (Cause::Lost, None),
+        _ => (Cause::Permanent, None),
+    }
+}
+
+/// An error with everything that is behind it, in one line.
+fn reasons(error: &(dyn Error + 'static)) -> String {
+    let mut reasons = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(error) = source {
+        let reason = error.to_string();
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+        source = error.source();
+    }
+    reasons.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::{error::ErrorMetadata, operation::create_vpc::CreateVpcError, primitives::SdkBody};
+
+    use super::*;
+
+    fn answered(code: &str, status: u16) -> SdkError<CreateVpcError, HttpResponse> {
+        let metadata = ErrorMetadata::builder().code(code).message("words").build();
+        let mut answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+        answer.headers_mut().insert("x-amzn-requestid", "id-1");
+        SdkError::service_error(CreateVpcError::generic(metadata), answer)
+    }
+
+    #[test]
+    fn each_code_says_what_the_engine_should_do() {
+        for (code, status, purpose, cause) in [
+            ("RequestLimitExceeded", 503, Purpose::Write, Cause::Throttled),
+            ("InternalError", 500, Purpose::Read, Cause::Lost),
+            ("NobodyKnowsThisOne", 503, Purpose::Read, Cause::Lost),
+            ("NobodyKnowsThisOne", 400, Purpose::Read, Cause::Permanent),
+            ("ExpiredToken", 400, Purpose::Read, Cause::Unreachable),
+            ("AuthFailure", 401, Purpose::Write, Cause::Unreachable),
+            ("DependencyViolation", 400, Purpose::Delete, Cause::Transient),
+            ("DependencyViolation", 400, Purpose::Write, Cause::Permanent),
+            ("InvalidVpcID.NotFound", 400, Purpose::Write, Cause::Transient),
+            ("InvalidVpcID.NotFound", 400, Purpose::Read, Cause::Permanent),
+            ("VpcLimitExceeded", 400, Purpose::Write, Cause::Permanent),
+            ("UnauthorizedOperation", 403, Purpose::Write, Cause::Permanent),
+        ] {
+            let failed = failed("CreateVpc", purpose, &answered(code, status));
+            assert_eq!(failed.cause, cause, "{code} {status} {purpose:?}");
+            assert_eq!(
+                failed.to_string(),
+                format!("ec2:CreateVpc gave {code}: words (request id-1)")
+            );
+        }
+    }
+
+    #[test]
+    fn a_lost_answer_may_have_had_its_effect_and_a_call_without_credentials_had_none() {
+        let lost = SdkError::<CreateVpcError, HttpResponse>::timeout_error("too slow");
+        assert_eq!(failed("CreateVpc", Purpose::Write, &lost).cause, Cause::Lost);
+        let unsigned = SdkError::<CreateVpcError, HttpResponse>::construction_failure("no credentials");
+        let unsigned = failed("CreateVpc", Purpose::Write, &unsigned);
+        assert_eq!(unsigned.cause, Cause::Unreachable);
+        assert!(unsigned.message.contains("no credentials"), "{unsigned}");
+    }
+}

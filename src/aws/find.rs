@@ -1,0 +1,236 @@
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types::{Filter, Tag};
+
+use super::tags::{self, Mark};
+use crate::resource::{Readiness, ResourceError, Seen, Target};
+
+/// How many values AWS takes in one filter.
+const VALUES: usize = 200;
+
+/// One thing as a list call tells of it.
+#[derive(Debug, Clone)]
+pub(super) struct Item<O> {
+    pub(super) id: String,
+    pub(super) tags: Vec<Tag>,
+    pub(super) readiness: Readiness,
+    pub(super) outputs: O,
+}
+
+/// Finds all targets with one list call: by our mark, and what lost its mark by the id that the state remembers.
+///
+/// `by_id` is the name of the filter for ids; `list` makes the call, all pages of it.
+pub(super) async fn find<O, F>(
+    targets: &[&Target],
+    by_id: &str,
+    list: impl Fn(Vec<Filter>) -> F,
+) -> Vec<Result<Option<Seen<O>>, ResourceError>>
+where
+    O: Clone,
+    F: Future<Output = Result<Vec<Item<O>>, ResourceError>>,
+{
+    match gather(targets, by_id, list).await {
+        Ok(items) => targets.iter().map(|target| pick(target, &items)).collect(),
+        Err(error) => targets.iter().map(|_| Err(error.clone())).collect(),
+    }
+}
+
+/// Everything that may be one of the targets, by id.
+async fn gather<O, F>(
+    targets: &[&Target],
+    by_id: &str,
+    list: impl Fn(Vec<Filter>) -> F,
+) -> Result<BTreeMap<String, Item<O>>, ResourceError>
+where
+    F: Future<Output = Result<Vec<Item<O>>, ResourceError>>,
+{
+    let marks = targets
+        .iter()
+        .map(|target| Mark::of(target))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut items = BTreeMap::new();
+    for some in marks.chunks(VALUES) {
+        let found = list(tags::filters(some)).await?;
+        items.extend(found.into_iter().map(|item| (item.id.clone(), item)));
+    }
+    let remembered = targets
+        .iter()
+        .filter_map(|target| target.remembered.as_ref()?.id.as_ref());
+    let missing: Vec<String> = remembered
+        .filter(|id| !items.contains_key(*id))
+        .cloned()
+        .collect();
+    for some in missing.chunks(VALUES) {
+        let found = list(vec![tags::filter(by_id, some.to_vec())]).await?;
+        items.extend(found.into_iter().map(|item| (item.id.clone(), item)));
+    }
+    Ok(items)
+}
+
+fn pick<O: Clone>(
+    target: &Target,
+    items: &BTreeMap<String, Item<O>>,
+) -> Result<Option<Seen<O>>, ResourceError> {
+    let mark = Mark::of(target)?;
+    let ours: Vec<&Item<O>> = items.values().filter(|item| mark.is_on(&item.tags)).collect();
+    let seen = |item: &Item<O>, foreign| Seen {
+        id: Some(item.id.clone()),
+        outputs: item.outputs.clone(),
+        readiness: item.readiness.clone(),
+        foreign,
+    };
+    match ours.as_slice() {
+        [] => {
+            let id = target
+                .remembered
+                .as_ref()
+                .and_then(|remembered| remembered.id.as_ref());
+            let unmarked = id.and_then(|id| items.get(id));
+            Ok(unmarked.map(|item| seen(item, Some(format!("{}: {}", item.id, tags::owner(&item.tags))))))
+        }
+        [item] => Ok(Some(seen(item, None))),
+        several => {
+            let ids: Vec<&str> = several.iter().map(|item| item.id.as_str()).collect();
+            Err(ResourceError::permanent(format!(
+                "{} carry the mark of {}, which can be only one of them",
+                ids.join(" and "),
+                target.address
+            ))
+            .hint("remove the tag stackup:uid from those that nothing uses, and delete them"))
+        }
+    }
+}
+
+/// The id of the one thing that was looked for, if it is there and ours.
+pub(super) fn ours<O>(
+    seen: Vec<Result<Option<Seen<O>>, ResourceError>>,
+) -> Result<Option<String>, ResourceError> {
+    let seen = seen.into_iter().next().transpose()?.flatten();
+    Ok(seen
+        .filter(|seen| seen.foreign.is_none())
+        .and_then(|seen| seen.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::{Arc, Mutex},
+    };
+
+    use futures::FutureExt as _;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        model::Address,
+        resource::{Remembered, Stack},
+    };
+
+    fn target(name: &str, id: Option<&str>) -> Target {
+        let address = Address::new("aws.vpc", name);
+        let identity = json!({"stack": "demo", "uid": "u", "address": address});
+        Target {
+            stack: Arc::new(Stack {
+                name: "demo".into(),
+                uid: "u".into(),
+            }),
+            remembered: id.map(|id| {
+                let remembered = json!({"kind": "aws.vpc", "identity": identity, "id": id});
+                Arc::new(serde_json::from_value::<Remembered>(remembered).unwrap())
+            }),
+            identity,
+            address,
+            inputs: None,
+            input_hash: String::new(),
+            outputs: BTreeMap::new(),
+            generation: 0,
+            adopt: false,
+        }
+    }
+
+    fn item(id: &str, tags: &[(&str, &str)]) -> Item<()> {
+        let tag = |(key, value): &(&str, &str)| Tag::builder().key(*key).value(*value).build();
+        Item {
+            id: id.into(),
+            tags: tags.iter().map(tag).collect(),
+            readiness: Readiness::Ready,
+            outputs: (),
+        }
+    }
+
+    fn marked(id: &str, name: &str) -> Item<()> {
+        item(
+            id,
+            &[
+                ("stackup:uid", "u"),
+                ("stackup:address", &format!("aws.vpc/{name}")),
+            ],
+        )
+    }
+
+    /// Looks in a cloud that answers the first call with `by_tag` and the second with `by_id`.
+    fn look(
+        targets: &[Target],
+        by_tag: &[Item<()>],
+        by_id: &[Item<()>],
+    ) -> (Vec<Result<Option<Seen<()>>, ResourceError>>, usize) {
+        let calls = Mutex::new(Vec::new());
+        let list = |filters: Vec<Filter>| {
+            let ids = filters.len() == 1;
+            calls.lock().unwrap().push(ids);
+            std::future::ready(Ok(if ids { by_id.to_vec() } else { by_tag.to_vec() }))
+        };
+        let targets: Vec<&Target> = targets.iter().collect();
+        let seen = find(&targets, "vpc-id", list).now_or_never().unwrap();
+        (seen, calls.into_inner().unwrap().len())
+    }
+
+    #[test]
+    fn one_call_answers_for_all_targets_and_what_is_not_there_is_absent() {
+        let targets = [
+            target("a", None),
+            target("b", Some("vpc-2")),
+            target("gone", None),
+        ];
+        let (seen, calls) = look(&targets, &[marked("vpc-2", "b"), marked("vpc-1", "a")], &[]);
+        let ids: Vec<_> = seen
+            .into_iter()
+            .map(|seen| seen.unwrap().and_then(|seen| seen.id))
+            .collect();
+        assert_eq!(ids, [Some("vpc-1".into()), Some("vpc-2".into()), None]);
+        assert_eq!(calls, 1);
+    }
+
+    #[test]
+    fn what_lost_its_tags_is_found_by_its_id_and_is_no_longer_ours() {
+        let (seen, calls) = look(&[target("a", Some("vpc-1"))], &[], &[item("vpc-1", &[])]);
+        let foreign = seen[0]
+            .as_ref()
+            .unwrap()
+            .as_ref()
+            .unwrap()
+            .foreign
+            .clone()
+            .unwrap();
+        assert!(foreign.starts_with("vpc-1: it carries no mark"), "{foreign}");
+        assert_eq!(calls, 2);
+    }
+
+    #[test]
+    fn a_list_by_tag_that_lags_does_not_make_our_own_foreign() {
+        let (seen, _) = look(&[target("a", Some("vpc-1"))], &[], &[marked("vpc-1", "a")]);
+        assert_eq!(seen[0].as_ref().unwrap().as_ref().unwrap().foreign, None);
+    }
+
+    #[test]
+    fn two_with_the_same_mark_are_an_error_that_names_both() {
+        let (seen, _) = look(
+            &[target("a", None)],
+            &[marked("vpc-1", "a"), marked("vpc-2", "a")],
+            &[],
+        );
+        let error = seen[0].as_ref().unwrap_err();
+        assert!(error.message.contains("vpc-1 and vpc-2"), "{error}");
+    }
+}

@@ -1,0 +1,191 @@
+use std::time::Duration;
+
+use aws_sdk_ec2::types::{AttributeBooleanValue, Filter, ResourceType, SubnetState};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    Clients,
+    error::{Purpose, failed, is_gone},
+    find::{Item, find, ours},
+    tags::Mark,
+};
+use crate::{
+    model::{FieldChange, Shown},
+    resource::{Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
+};
+
+/// How the parts of a network are driven: AWS gives the ids, and lists lag behind by seconds.
+pub(super) const NETWORK: Traits = Traits {
+    intent: Intent::Each,
+    records_inputs: true,
+    at_once: 4,
+    expected: Some(Duration::from_secs(2)),
+    deadline: Duration::from_mins(5),
+    settles: Duration::from_secs(10),
+};
+
+/// A part of a VPC's addresses in one zone.
+pub(super) struct Subnet;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Inputs {
+    vpc_id: String,
+    cidr: String,
+    zone: String,
+    #[serde(default)]
+    public_addresses: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Outputs {
+    id: String,
+    vpc_id: String,
+    cidr: String,
+    zone: String,
+    public_addresses: bool,
+}
+
+impl Resource for Subnet {
+    const KIND: &'static str = "aws.subnet";
+    const DOCUMENTATION: &'static str = "A subnet of a VPC of AWS.\n\
+        vpcId: the VPC that it is part of.\n\
+        cidr: its range of addresses, within that of the VPC.\n\
+        zone: the availability zone; vpcId, cidr and zone make the subnet anew when they change.\n\
+        publicAddresses: whether machines in it get a public address; changed in place.";
+    const TRAITS: Traits = NETWORK;
+
+    type Cloud = Clients;
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn diff(inputs: &Inputs, outputs: &Outputs) -> Change {
+        let mut change = Change::default();
+        for (path, old, new) in [
+            ("vpcId", &outputs.vpc_id, &inputs.vpc_id),
+            ("cidr", &outputs.cidr, &inputs.cidr),
+            ("zone", &outputs.zone, &inputs.zone),
+        ] {
+            if old != new {
+                force(&mut change, path, json!(old), json!(new));
+            }
+        }
+        let (old, new) = (outputs.public_addresses, inputs.public_addresses);
+        if old != new {
+            change
+                .fields
+                .push(field("publicAddresses", json!(old), json!(new)));
+        }
+        change
+    }
+
+    async fn observe(
+        clients: &Clients,
+        targets: &[Typed<'_, Inputs>],
+    ) -> Vec<Result<Option<Seen<Outputs>>, ResourceError>> {
+        let targets: Vec<&Target> = targets.iter().map(|typed| typed.target).collect();
+        find(&targets, "subnet-id", |filters| list(clients, filters)).await
+    }
+
+    async fn create(
+        clients: &Clients,
+        target: &Target,
+        inputs: &Inputs,
+    ) -> Result<Option<String>, ResourceError> {
+        let tags = Mark::of(target)?.specification(ResourceType::Subnet);
+        let call = clients.ec2().await?.create_subnet();
+        let call = call.vpc_id(&inputs.vpc_id).cidr_block(&inputs.cidr);
+        let call = call.availability_zone(&inputs.zone).tag_specifications(tags);
+        let made = call
+            .send()
+            .await
+            .map_err(|error| failed("CreateSubnet", Purpose::Write, &error))?;
+        let id = made.subnet.and_then(|subnet| subnet.subnet_id);
+        if let (Some(id), true) = (&id, inputs.public_addresses) {
+            // If this fails, the engine finds the subnet by its mark, and changes it in place.
+            set_public_addresses(clients, id, true).await?;
+        }
+        Ok(id)
+    }
+
+    async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
+        match id(clients, target).await? {
+            Some(id) => set_public_addresses(clients, &id, inputs.public_addresses).await,
+            None => Err(ResourceError::permanent(format!("{} is gone", target.address))
+                .hint("run 'stackup apply' again: it makes what is missing")),
+        }
+    }
+
+    async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
+        let Some(id) = id(clients, target).await? else {
+            return Ok(());
+        };
+        match clients.ec2().await?.delete_subnet().subnet_id(id).send().await {
+            Err(error) if !is_gone(&error) => Err(failed("DeleteSubnet", Purpose::Delete, &error)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// The id of what is ours; asked for, since the answer that told it may have been lost.
+async fn id(clients: &Clients, target: &Target) -> Result<Option<String>, ResourceError> {
+    ours(find(&[target], "subnet-id", |filters| list(clients, filters)).await)
+}
+
+async fn set_public_addresses(clients: &Clients, id: &str, wanted: bool) -> Result<(), ResourceError> {
+    let wanted = AttributeBooleanValue::builder().value(wanted).build();
+    let call = clients.ec2().await?.modify_subnet_attribute();
+    let sent = call.subnet_id(id).map_public_ip_on_launch(wanted).send().await;
+    sent.map(drop)
+        .map_err(|error| failed("ModifySubnetAttribute", Purpose::Write, &error))
+}
+
+async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Outputs>>, ResourceError> {
+    let call = clients.ec2().await?.describe_subnets().set_filters(Some(filters));
+    let subnets: Vec<_> = call
+        .into_paginator()
+        .items()
+        .send()
+        .collect::<Result<_, _>>()
+        .await
+        .map_err(|error| failed("DescribeSubnets", Purpose::Read, &error))?;
+    let items = subnets.into_iter().filter_map(|subnet| {
+        let readiness = match subnet.state() {
+            Some(SubnetState::Available) => Readiness::Ready,
+            Some(state) => Readiness::NotYet(format!("it is {state}")),
+            None => Readiness::NotYet("AWS does not tell its state".to_owned()),
+        };
+        let id = subnet.subnet_id?;
+        let outputs = Outputs {
+            id: id.clone(),
+            vpc_id: subnet.vpc_id?,
+            cidr: subnet.cidr_block?,
+            zone: subnet.availability_zone?,
+            public_addresses: subnet.map_public_ip_on_launch.unwrap_or_default(),
+        };
+        Some(Item {
+            id,
+            tags: subnet.tags.unwrap_or_default(),
+            readiness,
+            outputs,
+        })
+    });
+    Ok(items.collect())
+}
+
+fn field(path: &str, old: Value, new: Value) -> FieldChange {
+    FieldChange {
+        path: path.to_owned(),
+        old: Shown::Value(old),
+        new: Shown::Value(new),
+        owner: None,
+    }
+}
+
+/// Notes a difference that only a new one can mend.
+pub(super) fn force(change: &mut Change, path: &str, old: Value, new: Value) {
+    change.fields.push(field(path, old, new));
+    change.forces.push(path.to_owned());
+}

@@ -1,0 +1,165 @@
+//! A plain HTTP server on loopback in front of moto: it counts the calls, and breaks those it is told to.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The caller is to be killed before the call has its effect.
+    KillBefore,
+    /// The caller is to be killed after the call had its effect, without its answer.
+    KillAfter,
+    /// It has its effect, and the connection ends without the answer.
+    LoseAnswer,
+    /// It has no effect, and the answer is that there were too many.
+    Throttle,
+    /// The list does not show anything yet.
+    Hide,
+}
+
+type Chooses = Box<dyn Fn(usize, &str) -> bool + Send + Sync>;
+
+struct Shared {
+    moto: SocketAddr,
+    fault: Fault,
+    chooses: Chooses,
+    /// The calls so far, whether they were passed on or not.
+    seen: AtomicUsize,
+    /// The calls that moto got.
+    passed: Mutex<Vec<String>>,
+    kill: Notify,
+}
+
+/// A running hop; it ends with the test's runtime.
+pub(super) struct Hop {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Hop {
+    /// A hop that breaks the calls that `chooses` says, by number (from 0) and name.
+    pub(super) async fn start(
+        moto: SocketAddr,
+        fault: Fault,
+        chooses: impl Fn(usize, &str) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            moto,
+            fault,
+            chooses: Box::new(chooses),
+            seen: AtomicUsize::new(0),
+            passed: Mutex::default(),
+            kill: Notify::new(),
+        });
+        tokio::spawn(listen(listener, Arc::clone(&shared)));
+        Self { address, shared }
+    }
+
+    /// A hop that only counts.
+    pub(super) async fn plain(moto: SocketAddr) -> Self {
+        Self::start(moto, Fault::Throttle, |_, _| false).await
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Returns when the caller is to be killed.
+    pub(super) async fn kill(&self) {
+        self.shared.kill.notified().await;
+    }
+
+    /// The names of the calls that moto got.
+    pub(super) fn calls(&self) -> Vec<String> {
+        self.shared.passed.lock().unwrap().clone()
+    }
+
+    /// Those of them that change something.
+    pub(super) fn writes(&self) -> Vec<String> {
+        let mut calls = self.calls();
+        calls.retain(|call| !call.starts_with("Describe"));
+        calls
+    }
+}
+
+async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let shared = Arc::clone(&shared);
+        let service = service_fn(move |request| serve(Arc::clone(&shared), request));
+        tokio::spawn(async move {
+            // A client that goes away, and a connection that is to be cut, end it: both are as they should be.
+            let server = hyper::server::conn::http1::Builder::new();
+            drop(server.serve_connection(TokioIo::new(stream), service).await);
+        });
+    }
+}
+
+/// Answers one call. An error cuts the connection.
+async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let text = String::from_utf8_lossy(&body);
+    let call = text
+        .split('&')
+        .find_map(|field| field.strip_prefix("Action="))
+        .unwrap_or("?")
+        .to_owned();
+    let number = shared.seen.fetch_add(1, Ordering::SeqCst);
+    let fault = (shared.chooses)(number, &call).then_some(shared.fault);
+    match fault {
+        Some(Fault::KillBefore) => return killed(&shared).await,
+        Some(Fault::Throttle) => {
+            let error = "<Response><Errors><Error><Code>RequestLimitExceeded</Code>\
+                <Message>injected by the test</Message></Error></Errors><RequestID>id</RequestID></Response>";
+            return Ok(Response::builder().status(503).body(Full::from(error)).unwrap());
+        }
+        Some(Fault::Hide) => {
+            let nothing = format!("<{call}Response><requestId>id</requestId></{call}Response>");
+            return Ok(Response::new(Full::from(nothing)));
+        }
+        Some(Fault::KillAfter | Fault::LoseAnswer) | None => {}
+    }
+    shared.passed.lock().unwrap().push(call);
+    let stream = TcpStream::connect(shared.moto).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    tokio::spawn(connection);
+    let answer = sender.send_request(Request::from_parts(head, Full::new(body)));
+    let (head, body) = answer.await.map_err(io::Error::other)?.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    match fault {
+        Some(Fault::KillAfter) => killed(&shared).await,
+        Some(Fault::LoseAnswer) => Err(io::Error::other("the answer is lost")),
+        Some(Fault::KillBefore | Fault::Throttle | Fault::Hide) | None => {
+            Ok(Response::from_parts(head, Full::new(body)))
+        }
+    }
+}
+
+/// Has the caller killed; it never gets an answer.
+async fn killed(shared: &Shared) -> io::Result<Response<Full<Bytes>>> {
+    shared.kill.notify_one();
+    std::future::pending().await
+}
