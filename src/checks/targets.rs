@@ -493,9 +493,6 @@ fn instances(e: &Evidence, monitor: &Value) -> Expected {
 }
 
 fn count(object: &Value) -> usize {
-    let replicas = object
-        .pointer("/spec/replicas")
-        .and_then(Value::as_u64)
-        .unwrap_or(1);
-    usize::try_from(replicas).unwrap_or(usize::MAX)
+    let replicas = object.pointer("/spec/replicas").and_then(Value::as_u64);
+    replicas.map_or(1, |replicas| usize::try_from(replicas).unwrap_or(usize::MAX))
 }
