@@ -188,7 +188,7 @@ fn kubelet_service(e: &Evidence, _: &'static str) -> Outcome {
             "the operator makes it",
         ));
     }
-    let listed: Vec<&str> = super::targets::slices(e, in_namespace, named)
+    let listed: Vec<&str> = super::pool::slices(e, in_namespace, named)
         .flat_map(|slice| items(slice, "/endpoints"))
         .flat_map(|endpoint| texts(endpoint, "/addresses"))
         .collect();

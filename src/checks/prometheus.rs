@@ -52,7 +52,7 @@ pub(super) const CHECKS: &[Check] = &[
         .reads(&["StatefulSet"])
         .hint("it holds what was in Secrets: on a disk it would stay there"),
     Check::new("prom.service", "the Services of Prometheus lead to its pods", service)
-        .needs(&["inventory.services"])
+        .needs(&["inventory.services", "prom.pod"])
         .reads(&["Service", "Pod", "StatefulSet"]),
     Check::new("prom.storage", "Prometheus keeps its samples where the stack says", storage)
         .needs(&["inventory.statefulsets"])

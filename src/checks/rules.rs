@@ -6,7 +6,7 @@ use super::{
     check::{Check, Miss, Outcome, few, none},
     evidence::Evidence,
     object::{items, text, title},
-    targets::chooses,
+    pool::chooses,
 };
 
 const RULES: &str = "prometheus:/api/v1/rules";
