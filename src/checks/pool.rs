@@ -14,8 +14,8 @@ pub(super) struct Pool<'a> {
     pub(super) monitor: &'a Value,
     pub(super) endpoint: &'a Value,
     pub(super) addresses: BTreeSet<String>,
-    /// How many Services the monitor chooses.
-    pub(super) services: usize,
+    /// The Services that the monitor chooses.
+    pub(super) services: Vec<&'a Value>,
 }
 
 /// The `EndpointSlice`s of a Service.
@@ -75,7 +75,7 @@ pub(super) fn pools(e: &Evidence) -> Result<Vec<Pool<'_>>, Miss> {
                         .iter()
                         .flat_map(|service| addresses(e, service, endpoint))
                         .collect(),
-                    services: services.len(),
+                    services: services.clone(),
                     monitor,
                     endpoint,
                 })
@@ -126,15 +126,21 @@ fn addresses(e: &Evidence, service: &Value, endpoint: &Value) -> Vec<String> {
 }
 
 impl Pool<'_> {
-    /// Why no Service gives it an address, if that is so.
+    /// Why no Service can give it an address, if that is so.
     pub(super) fn unmatched(&self) -> Option<String> {
-        let port = text(self.endpoint, "/port");
+        let (port, target) = (text(self.endpoint, "/port"), self.endpoint.pointer("/targetPort"));
+        let offers = |service: &&Value| {
+            items(service, "/spec/ports").iter().any(|offer| match target {
+                Some(target) if port.is_empty() => offer.pointer("/targetPort") == Some(target),
+                _ => text(offer, "/name") == port,
+            })
+        };
         let named = title(self.monitor);
-        match (self.services, self.addresses.len()) {
-            (0, _) => Some(format!("{named} chooses no Service")),
-            (_, 0) => Some(format!("{named} asks for port '{port}', which no Service lists")),
-            _ => None,
+        if self.services.is_empty() {
+            return Some(format!("{named} chooses no Service"));
         }
+        let offered = self.services.iter().any(offers);
+        (!offered).then(|| format!("{named} asks for port '{port}', which no Service that it chooses has"))
     }
 
     /// What a target lacks, or which targets are down.

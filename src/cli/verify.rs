@@ -346,3 +346,113 @@ fn duration(text: &str) -> Result<Duration, String> {
         .and_then(|duration| Duration::try_from(duration).ok())
         .ok_or_else(wrong)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn dump() -> Evidence {
+        serde_json::from_str(include_str!("../checks/fixtures/good.json")).unwrap()
+    }
+
+    #[test]
+    fn the_json_of_a_verification_keeps_its_schema() {
+        let texts = [
+            "id", "title", "area", "level", "state", "observed", "expected", "source",
+        ];
+        let maybe = ["hint", "fix", "blocked_by"];
+        let counts = ["pass", "warn", "fail", "skip", "blocked"];
+        let all = |names: &[&str], schema: serde_json::Value| {
+            names
+                .iter()
+                .map(|name| ((*name).to_owned(), schema.clone()))
+                .collect::<serde_json::Map<_, _>>()
+        };
+        let mut check = all(&texts, json!({"type": "string"}));
+        check.extend(all(&maybe, json!({"type": ["string", "null"]})));
+        check.insert("level".into(), json!({"enum": ["quick", "standard", "deep"]}));
+        check.insert(
+            "state".into(),
+            json!({"enum": ["pass", "warn", "fail", "skip", "blocked"]}),
+        );
+        let object = |properties: serde_json::Map<String, serde_json::Value>| {
+            let required: Vec<String> = properties.keys().cloned().collect();
+            json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+        };
+        let mut document = all(&["stack", "level"], json!({"type": "string"}));
+        document.insert("schema".into(), json!({"const": "stackup/verify/v1"}));
+        document.insert("took_ms".into(), json!({"type": "integer"}));
+        document.insert("holds".into(), json!({"type": "boolean"}));
+        document.insert("summary".into(), object(all(&counts, json!({"type": "integer"}))));
+        document.insert(
+            "checks".into(),
+            json!({"type": "array", "minItems": 100, "items": object(check)}),
+        );
+        let schema = jsonschema::validator_for(&object(document)).unwrap();
+
+        let mut evidence = dump();
+        // One of each state: failures with hints, what they block, and what is skipped.
+        evidence.objects.remove("Pod");
+        let ask = Ask {
+            level: Some(CheckLevel::Standard),
+            ..Ask::default()
+        };
+        let findings: Vec<Finding> = checks::run(&ask, &evidence)
+            .into_iter()
+            .map(|one| one.finding)
+            .collect();
+        let summary = VerifySummary::of(&findings);
+        assert!(
+            summary.pass > 0 && summary.fail > 0 && summary.blocked > 0 && summary.skip > 0,
+            "{summary:?}"
+        );
+        let took = Duration::from_secs(1);
+        let verified = Verified {
+            stack: "demo",
+            level: CheckLevel::Standard,
+            took,
+            findings: &findings,
+        };
+        let told = output::verify_json(&verified);
+        let wrong: Vec<String> = schema.iter_errors(&told).map(|error| error.to_string()).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        assert!(!schema.is_valid(&json!({"schema": "stackup/verify/v1"})));
+    }
+
+    #[test]
+    fn what_is_waited_for_is_told_by_its_causes() {
+        let mut evidence = dump();
+        evidence.http.retain(|key, _| key != "prometheus:/-/ready");
+        let ask = Ask {
+            level: Some(CheckLevel::Standard),
+            ..Ask::default()
+        };
+        let answered = checks::run(&ask, &evidence);
+        let open: Vec<&Finding> = answered
+            .iter()
+            .filter(|one| !one.settled())
+            .map(|one| &one.finding)
+            .collect();
+        assert!(open.len() > 20, "{}", open.len());
+        assert_eq!(
+            progress(&open),
+            format!("waiting for {} of the checks: prom.ready", open.len())
+        );
+    }
+
+    #[test]
+    fn durations_are_what_people_write() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
+        assert!(duration("-5m").is_err() && duration("soon").is_err());
+    }
+
+    #[test]
+    fn a_level_without_checks_is_refused_with_the_deepest_there_is() {
+        let error = reachable(CheckLevel::Deep).unwrap_err();
+        assert_eq!(error.exit, Exit::Usage);
+        assert!(error.hints.iter().any(|hint| hint.contains("standard")));
+    }
+}
