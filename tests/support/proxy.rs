@@ -5,7 +5,6 @@
 use std::{
     convert::Infallible,
     fs, io,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -100,7 +99,6 @@ struct Upstream {
 /// A running proxy; it ends with its value.
 pub(crate) struct Proxy {
     shared: Arc<Shared>,
-    address: SocketAddr,
     folder: tempfile::TempDir,
     _runtime: Runtime,
 }
@@ -133,7 +131,6 @@ impl Proxy {
         fs::write(folder.path().join("kubeconfig.yaml"), config.to_string()).unwrap();
         Self {
             shared,
-            address,
             folder,
             _runtime: runtime,
         }
@@ -146,10 +143,6 @@ impl Proxy {
     /// The head of a stack file that reaches the cluster through this proxy.
     pub(crate) fn stack(&self, name: &str) -> String {
         cluster::stack(name, &self.kubeconfig(), CONTEXT)
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
     }
 
     /// All requests since the last call.
