@@ -23,6 +23,7 @@ pub(super) const NETWORK: Traits = Traits {
     expected: Some(Duration::from_secs(2)),
     deadline: Duration::from_mins(5),
     settles: Duration::from_secs(10),
+    pins: true,
 };
 
 /// A part of a VPC's addresses in one zone.

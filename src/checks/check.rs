@@ -5,7 +5,7 @@ use super::evidence::Evidence;
 /// One fact about a stack that stands: what it asserts, and how that is decided.
 #[derive(Debug, Clone, Copy)]
 pub struct Check {
-    /// Its name; what is before the dot is its area.
+    /// Its name; what is before the dot stands for its area.
     pub id: &'static str,
     /// The fact, as a sentence without a full stop.
     pub title: &'static str,
@@ -156,8 +156,25 @@ impl Check {
         self
     }
 
-    /// The part of the stack that it is about.
+    /// The part of the stack that it is about, as people call it.
     pub fn area(&self) -> &'static str {
-        self.id.split_once('.').map_or(self.id, |(area, _)| area)
+        match self.prefix() {
+            "demo" => "shop",
+            "prom" => "prometheus",
+            "am" => "alertmanager",
+            "ne" => "node-exporter",
+            "ksm" => "kube-state-metrics",
+            prefix => prefix,
+        }
+    }
+
+    /// What is before the dot of its id.
+    fn prefix(&self) -> &'static str {
+        self.id.split_once('.').map_or(self.id, |(prefix, _)| prefix)
+    }
+
+    /// Whether a person means it: by its id, the beginning of its id, or its area.
+    pub(super) fn is_meant(&self, by: &str) -> bool {
+        by == self.id || by == self.prefix() || by == self.area()
     }
 }

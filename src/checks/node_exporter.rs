@@ -10,7 +10,7 @@ use super::{
 
 const NODES: &str = "prometheus:/api/v1/query?query=node_uname_info";
 const MEMORY: &str = "prometheus:/api/v1/query?query=node_memory_MemTotal_bytes";
-const COLLECTORS: &str = "prometheus:/api/v1/query?query=node_scrape_collector_success%20%3D%3D%200";
+const COLLECTORS: &str = "prometheus:/api/v1/query?query=node_scrape_collector_success%7Bcollector%3D~%22cpu%7Cdiskstats%7Cfilesystem%7Cloadavg%7Cmeminfo%7Cnetdev%7Cstat%7Cuname%22%7D";
 
 pub(super) const CHECKS: &[Check] = &[
     Check::new(
@@ -39,7 +39,7 @@ pub(super) const CHECKS: &[Check] = &[
     .hint("a new target is scraped within its interval of 30 seconds"),
     Check::new(
         "ne.collectors",
-        "node-exporter reads everything that it should",
+        "node-exporter reads the processors, memory, disks and network of every node",
         collectors,
     )
     .standard()
@@ -59,11 +59,15 @@ pub(super) const CHECKS: &[Check] = &[
     .hint("it sees another machine: its host paths are not those of the node"),
 ];
 
+/// The node-exporter that the stack wants.
+fn wanted(e: &Evidence) -> Result<&Value, Missed> {
+    let mut all = e.applied("DaemonSet");
+    let found = all.find(|object| label(object, "app.kubernetes.io/name") == "node-exporter");
+    found.ok_or_else(|| Miss::skip("the stack has no node-exporter"))
+}
+
 fn exporter(e: &Evidence) -> Result<&Value, Missed> {
-    let wanted = e
-        .applied("DaemonSet")
-        .find(|object| label(object, "app.kubernetes.io/name") == "node-exporter");
-    let wanted = wanted.ok_or_else(|| Miss::skip("the stack has no node-exporter"))?;
+    let wanted = wanted(e)?;
     e.live(wanted)
         .ok_or_else(|| Miss::fail(format!("no DaemonSet {}", title(wanted)), "it"))
 }
@@ -129,17 +133,27 @@ fn in_prometheus(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 fn collectors(e: &Evidence, _: &'static str) -> Outcome {
-    exporter(e)?;
-    let failed = e.samples(COLLECTORS)?;
+    wanted(e)?;
+    let samples = e.samples(COLLECTORS)?;
+    if samples.is_empty() {
+        return Err(Miss::fail(
+            "no sample of any collector",
+            "a sample of each on every node",
+        ));
+    }
+    let failed = samples.iter().filter(|(_, value)| *value < 1.0);
     let wrong: Vec<String> = failed
-        .iter()
         .map(|(labels, _)| format!("{} on {}", text(labels, "/collector"), text(labels, "/instance")))
         .collect();
-    none(&wrong, "all", "no collector that fails")
+    none(
+        &wrong,
+        format!("{} collectors", samples.len()),
+        "no collector that fails",
+    )
 }
 
 fn memory(e: &Evidence, _: &'static str) -> Outcome {
-    exporter(e)?;
+    wanted(e)?;
     let samples = e.samples(MEMORY)?;
     let mut wrong = Vec::new();
     let mut compared = 0;

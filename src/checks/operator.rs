@@ -4,7 +4,9 @@ use super::{
     check::{Check, Miss, Missed, Outcome, none},
     evidence::Evidence,
     inventory, nodes,
-    object::{flag, full_title, items, keys, mount_of, name, name_of, namespace, tag, text, texts, title},
+    object::{
+        condition, flag, full_title, items, keys, mount_of, name, name_of, namespace, tag, text, texts, title,
+    },
     workload,
 };
 
@@ -29,7 +31,7 @@ pub(super) const CHECKS: &[Check] = &[
         .hint("two operators undo each other's StatefulSets: remove one, or give each a --controller-id"),
     Check::new("operator.kubelet-service", "the Service of the kubelets lists every node", kubelet_service)
         .needs(&[DEPLOYMENT])
-        .reads(&["Service", "EndpointSlice", "Node"])
+        .reads(&["Deployment", "Service", "EndpointSlice", "Node"])
         .hint("the operator writes it every few minutes; it may lack the right to write Endpoints in kube-system"),
     Check::new("operator.kubelet-stale", "there is one Service of kubelets", kubelet_stale)
         .warning()
@@ -43,13 +45,13 @@ pub(super) const CHECKS: &[Check] = &[
         .fix("stackup diff"),
     Check::new("operator.webhook-ca", "the API server trusts the operator's certificate", webhook_ca)
         .needs(&["operator.webhook-config"])
-        .reads(&["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Secret"])
+        .reads(&["Deployment", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Secret"])
         .hint("with another authority in the webhook, rules are stored unchecked (failurePolicy Ignore)")
         .fix("stackup apply"),
-    Check::new("operator.webhook-stamp", "the webhook has seen every rule of the stack", webhook_stamp)
+    Check::new("operator.webhook-stamp", "the webhook sees every rule that is stored", webhook_stamp)
         .warning()
         .needs(&["operator.webhook-config"])
-        .reads(&["PrometheusRule"])
+        .reads(&["PrometheusRule", "Deployment", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"])
         .hint("these were stored while the webhook did not answer, so nobody has checked them"),
     Check::new("operator.version-skew", "operator, reloader and CRDs are of one version", versions)
         .needs(&[DEPLOYMENT])
@@ -75,10 +77,14 @@ pub(super) const CHECKS: &[Check] = &[
         .fix("kubectl get events -A --field-selector=reason=InvalidConfiguration"),
 ];
 
+/// The operator that the stack wants, and its container.
+fn wanted(e: &Evidence) -> Result<(&Value, &Value), Missed> {
+    inventory::operator(e).ok_or_else(|| Miss::skip("the stack has no Prometheus operator"))
+}
+
 /// The live operator and its container.
 fn operator(e: &Evidence) -> Result<(&Value, &Value), Missed> {
-    let (wanted, container) =
-        inventory::operator(e).ok_or_else(|| Miss::skip("the stack has no Prometheus operator"))?;
+    let (wanted, container) = wanted(e)?;
     let live = e
         .live(wanted)
         .ok_or_else(|| Miss::fail(format!("no {}", full_title(wanted)), "the operator"))?;
@@ -202,7 +208,7 @@ fn kubelet_service(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 fn kubelet_stale(e: &Evidence, _: &'static str) -> Outcome {
-    operator(e)?;
+    wanted(e)?;
     let services = e
         .all("Service")
         .iter()
@@ -293,18 +299,33 @@ fn webhook_ca(e: &Evidence, _: &'static str) -> Outcome {
     )
 }
 
+/// Rules that were stored before the operator ran, as in a stack that is being made, nobody could ask it about.
 fn webhook_stamp(e: &Evidence, _: &'static str) -> Outcome {
     webhooks(e)?;
-    let rules = e.some_applied("PrometheusRule")?;
+    let (operator, _) = operator(e)?;
+    let since =
+        condition(operator, "Available").map_or("", |available| text(available, "/lastTransitionTime"));
     let stamp = "/metadata/annotations/prometheus-operator-validated";
-    let unseen = rules
-        .iter()
+    let rules: Vec<&Value> = e
+        .some_applied("PrometheusRule")?
+        .into_iter()
         .filter_map(|rule| e.live(rule))
-        .filter(|rule| text(rule, stamp) != "true");
+        .collect();
+    let (seen, unseen): (Vec<&Value>, Vec<&Value>) =
+        rules.iter().partition(|rule| text(rule, stamp) == "true");
+    let (early, late): (Vec<&Value>, Vec<&Value>) = unseen
+        .iter()
+        .partition(|rule| text(rule, "/metadata/creationTimestamp") < since);
+    let wrong: Vec<String> = late.into_iter().map(title).collect();
+    let holds = format!(
+        "{} seen, {} stored before the operator ran",
+        seen.len(),
+        early.len()
+    );
     none(
-        &unseen.map(title).collect::<Vec<_>>(),
-        format!("{} rules", rules.len()),
-        "the mark of the webhook on each",
+        &wrong,
+        holds,
+        "the mark of the webhook on every rule that is younger than the operator",
     )
 }
 
@@ -330,7 +351,7 @@ fn versions(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 fn controllers(e: &Evidence, _: &'static str) -> Outcome {
-    operator(e)?;
+    wanted(e)?;
     let samples = e.samples(READY)?;
     if samples.is_empty() {
         return Err(Miss::wait(
@@ -352,7 +373,7 @@ fn controllers(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 fn syncs(e: &Evidence, _: &'static str) -> Outcome {
-    operator(e)?;
+    wanted(e)?;
     let samples = e.samples(SYNCS)?;
     let failed = samples
         .iter()
@@ -364,7 +385,7 @@ fn syncs(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 fn rejected(e: &Evidence, _: &'static str) -> Outcome {
-    operator(e)?;
+    wanted(e)?;
     let samples = e.samples(RESOURCES)?;
     let rejected = samples
         .iter()

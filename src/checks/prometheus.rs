@@ -54,11 +54,10 @@ pub(super) const CHECKS: &[Check] = &[
     Check::new("prom.service", "the Services of Prometheus lead to its pods", service)
         .needs(&["inventory.services"])
         .reads(&["Service", "Pod", "StatefulSet"]),
-    Check::new("prom.storage", "what Prometheus keeps outlives its pod", storage)
-        .warning()
+    Check::new("prom.storage", "Prometheus keeps its samples where the stack says", storage)
         .needs(&["inventory.statefulsets"])
         .reads(&["StatefulSet"])
-        .hint("the samples are lost with the pod; the option prometheus.storage.size keeps them on a volume"),
+        .hint("the volume of a StatefulSet cannot be changed in place: the operator makes it anew, unless it may not"),
     Check::new(READY, "Prometheus answers and is ready", ready)
         .standard()
         .needs(&["prom.pod"])
@@ -267,15 +266,11 @@ pub(super) fn served(e: &Evidence, kind: &str, operated: &str) -> Outcome {
     for set in workload::made_for(e, kind)? {
         let labels = set.pointer("/spec/template/metadata/labels");
         let governing = e.find("Service", namespace(set), operated);
-        let own = e
-            .applied("Service")
-            .filter_map(|service| e.live(service))
-            .filter(|service| {
-                namespace(service) == namespace(set) && super::object::service_selects(service, labels)
-            });
-        for service in own.chain(governing) {
-            let ready = super::cluster::backing(e, service);
-            if ready == 0 {
+        let own = e.applied("Service").filter(|service| {
+            namespace(service) == namespace(set) && super::object::service_selects(service, labels)
+        });
+        for service in own.filter_map(|wanted| e.live(wanted)).chain(governing) {
+            if super::cluster::backing(e, service) == 0 {
                 wrong.push(format!("{} leads to no ready pod", title(service)));
             }
             seen.push(name(service).to_owned());
@@ -307,18 +302,29 @@ pub(super) fn runs_image(e: &Evidence, kind: &str, named: &str) -> Outcome {
     Ok(few(&seen))
 }
 
-/// Whether a program's data lies on a volume of its own.
-pub(super) fn stored(e: &Evidence, kind: &str) -> Outcome {
-    let without = workload::made_for(e, kind)?
+/// Whether a program's data lies on a volume if its object asks for one. None is a choice, not a fault: it is said.
+fn stored(e: &Evidence, kind: &str) -> Outcome {
+    e.some_applied(kind)?;
+    let mut wrong = Vec::new();
+    let mut seen = Vec::new();
+    for (owner, named) in workload::operated(e)
         .into_iter()
-        .filter(|set| items(set, "/spec/volumeClaimTemplates").is_empty());
-    none(
-        &without
-            .map(|set| format!("{} keeps its data in an emptyDir", title(set)))
-            .collect::<Vec<_>>(),
-        "a volume",
-        "a PersistentVolumeClaim",
-    )
+        .filter(|(owner, _)| text(owner, "/kind") == kind)
+    {
+        let Some(set) = e.find("StatefulSet", namespace(owner), &named) else {
+            continue;
+        };
+        let asked = owner.pointer("/spec/storage/volumeClaimTemplate").is_some();
+        match (asked, items(set, "/spec/volumeClaimTemplates").first()) {
+            (true, None) => wrong.push(format!("{} keeps its data in an emptyDir", title(set))),
+            (_, Some(claim)) => seen.push(format!(
+                "a volume of {}",
+                text(claim, "/spec/resources/requests/storage")
+            )),
+            (false, None) => seen.push("an emptyDir: lost with the pod".to_owned()),
+        }
+    }
+    none(&wrong, few(&seen), "a volume, as the stack asks")
 }
 
 fn cr(e: &Evidence, _: &'static str) -> Outcome {

@@ -41,11 +41,7 @@ impl Answered {
 impl Ask {
     fn wants(&self, check: &Check) -> bool {
         check.level <= self.level.unwrap_or(CheckLevel::Quick)
-            && (self.only.is_empty()
-                || self
-                    .only
-                    .iter()
-                    .any(|only| only == check.id || only == check.area()))
+            && (self.only.is_empty() || self.only.iter().any(|only| check.is_meant(only)))
     }
 
     fn known(&self, id: &str) -> Option<&Answered> {
@@ -56,7 +52,7 @@ impl Ask {
 
     /// Names that are neither a check nor an area.
     pub fn unknown(&self) -> Vec<&str> {
-        let is = |only: &str| list::all().any(|check| check.id == only || check.area() == only);
+        let is = |only: &str| list::all().any(|check| check.is_meant(only));
         self.only
             .iter()
             .map(String::as_str)

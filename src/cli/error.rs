@@ -143,9 +143,8 @@ impl From<StateError> for CliError {
                         backup.display(),
                         path.with_file_name("state.json").display()
                     )),
-                    None => cli,
+                    None => cli.hint("nothing was changed, and no backup of it can be read: restore that folder from a copy of your own"),
                 }
-                .hint("rebuild it from what stands: stackup state recover")
             }
             StateError::Newer { .. } | StateError::UnknownFeature { .. } => {
                 Self::new(Exit::Damaged, error.to_string()).hint("use the stackup that wrote it, or a newer one")

@@ -145,13 +145,15 @@ impl Coordinator<'_> {
                 break;
             }
             tokio::select! {
-                Some(message) = self.told.recv() => self.hear(message).await,
-                Some(ended) = self.running.join_next() => self.end(ended).await,
-                Some(looked) = self.looking.join_next() => self.looked(looked.unwrap_or_default()),
+                // A stop is told before what it ends, and what a node told before that the node has ended.
+                biased;
                 stop = cancel.wait(), if !stopping => {
                     stopping = true;
                     self.run.events.send(EventKind::Stopping { signal: format!("{stop:?}").to_uppercase(), in_flight: self.running.len() });
                 }
+                Some(message) = self.told.recv() => self.hear(message).await,
+                Some(ended) = self.running.join_next() => self.end(ended).await,
+                Some(looked) = self.looking.join_next() => self.looked(looked.unwrap_or_default()),
             }
         }
         self.finish(verb).await

@@ -49,6 +49,8 @@ pub(super) struct Cloud {
     pub(super) times: Mutex<usize>,
     /// Whether a failing call has its effect all the same.
     pub(super) effect: Mutex<bool>,
+    /// How many looks do not show what is there.
+    pub(super) hidden: Mutex<usize>,
 }
 
 impl Cloud {
@@ -200,7 +202,12 @@ impl Kind for FakeKind {
             at_once: 4,
             expected: None,
             deadline: Duration::from_secs(20),
-            settles: Duration::ZERO,
+            settles: if self.object() {
+                Duration::ZERO
+            } else {
+                Duration::from_secs(5)
+            },
+            pins: self.name == "fake.part",
         }
     }
     fn identity(&self, stack: &Stack, address: &Address, _: &Value) -> Result<Value, ResourceError> {
@@ -209,6 +216,11 @@ impl Kind for FakeKind {
     fn observe<'a>(&'a self, targets: &'a [Target]) -> Boxed<'a, Vec<Result<Observed, ResourceError>>> {
         let answers = targets.iter().map(|target| {
             self.cloud.call("observe", &target.address, || ())?;
+            let mut hidden = self.cloud.hidden.lock().unwrap();
+            if *hidden > 0 {
+                *hidden -= 1;
+                return Ok(Observed::Absent);
+            }
             let mut things = self.cloud.things.lock().unwrap();
             Ok(match things.get_mut(&target.address) {
                 None => Observed::Absent,

@@ -61,6 +61,13 @@ pub(super) fn edges(plan: &Plan, refreshed: &Refreshed) -> Result<Edges, Vec<Add
                 if let Some(&needed) = index.get(&need.address).filter(|needed| removed(**needed)) {
                     add(needed, i, Until::Ready);
                 }
+                // What stands in what is made anew goes first, unless it goes with it.
+                if let Some(&needed) = index.get(&need.address)
+                    && action(needed) == Action::Replace
+                    && matches!(found.seen, Seen::Known(_))
+                {
+                    add(needed, i, Until::Ready);
+                }
             }
             if let Seen::After(other) = &found.seen
                 && let Some(&other) = index.get(other)

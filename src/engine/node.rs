@@ -46,6 +46,8 @@ pub(super) struct Node {
     pub(super) intended: Intended,
     /// Whether an earlier run may have made it and never heard of it.
     pub(super) doubt: bool,
+    /// What must be gone before it can go, when it is made anew.
+    pub(super) first: Vec<Node>,
     /// What goes along when it goes.
     pub(super) inside: Vec<Address>,
     /// Whether the state must be told of it: not when it stands just as the state says.
@@ -166,16 +168,28 @@ impl Node {
         match self.action {
             Action::Update => self.change().await,
             Action::Replace => {
-                wait::retry(&self.run, self.kind.traits(), &self.target, |target| {
-                    self.kind.delete(target)
-                })
-                .await?;
-                self.until_gone().await?;
+                self.away().await?;
                 self.create().await
             }
             Action::Create => self.create().await,
             Action::Delete | Action::Forget | Action::Conflict | Action::Unchanged => Ok(Made::default()),
         }
+    }
+
+    /// Removes it to make room for its new form, after everything that pins it.
+    fn away(&self) -> Boxed<'_, Result<(), Halt>> {
+        Box::pin(async move {
+            for node in &self.first {
+                node.journal(Record::Begin {
+                    node: Box::new(node.intended.clone()),
+                })
+                .await?;
+                node.away().await?;
+            }
+            let delete = |target| self.kind.delete(target);
+            wait::retry(&self.run, self.kind.traits(), &self.target, delete).await?;
+            self.until_gone().await
+        })
     }
 
     /// Makes it. Where an earlier call may have made it already, it is looked for before it is made once more.

@@ -68,7 +68,13 @@ fn decide_wanted(step: &mut Step, found: &Found) {
                 Some(Status::Done) => Reason::Vanished,
             });
         }
-        Seen::Known(Observed::Live(live)) => compare(step, live),
+        Seen::Known(Observed::Live(live)) => {
+            compare(step, live);
+            if let (Some(other), true) = (&found.along, live.foreign.is_none()) {
+                step.action = Action::Replace;
+                step.forces.push(other.to_string());
+            }
+        }
         Seen::After(other) | Seen::GoesWith(other) => {
             step.action = Action::Create;
             step.reason = Some(Reason::KnownAfter(other.clone()));

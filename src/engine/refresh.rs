@@ -24,6 +24,8 @@ pub struct Found {
     pub status: Option<Status>,
     /// Whose outputs it needs to be asked about.
     pub refers: Vec<Address>,
+    /// Which of them must be made anew and cannot go before this one, which is therefore made anew as well.
+    pub along: Option<Address>,
     /// The question that was asked, with references resolved as far as they are known.
     pub target: Target,
     /// The answer.
@@ -125,6 +127,7 @@ fn gather(
             remembered,
             status: entry.map(|entry| entry.status.clone()),
             refers,
+            along: None,
             seen: Seen::Known(Observed::Absent),
         };
         Ok((address.clone(), found))
@@ -171,6 +174,7 @@ fn prepare(run: &Run, found: &mut Found, before: &Refreshed) -> Option<Seen> {
     let Some(wanted) = found.wanted.clone() else {
         return prepare_unwanted(run, found, before);
     };
+    let pins = found.remembered.is_some() && pins(run, found);
     for address in &found.refers {
         let Some(other) = before.found.get(address) else {
             continue;
@@ -179,7 +183,11 @@ fn prepare(run: &Run, found: &mut Found, before: &Refreshed) -> Option<Seen> {
             Holds::Yes(outputs) => {
                 found.target.outputs.insert(address.clone(), outputs);
             }
-            Holds::Gone | Holds::NotYet => return Some(Seen::After(address.clone())),
+            Holds::Replaced(outputs) if pins => {
+                found.target.outputs.insert(address.clone(), outputs);
+                found.along = Some(address.clone());
+            }
+            Holds::Gone | Holds::NotYet | Holds::Replaced(_) => return Some(Seen::After(address.clone())),
             Holds::Error(error) => return Some(Seen::Error(error)),
         }
     }
@@ -220,15 +228,24 @@ fn prepare_unwanted(run: &Run, found: &mut Found, before: &Refreshed) -> Option<
         match other.holds() {
             Holds::Error(error) => return Some(Seen::Error(error)),
             Holds::NotYet if other.wanted.is_some() => return Some(Seen::After(address.clone())),
-            Holds::Yes(_) | Holds::Gone | Holds::NotYet => {}
+            Holds::Replaced(_) if !pins(run, found) => return Some(Seen::After(address.clone())),
+            Holds::Yes(_) | Holds::Gone | Holds::NotYet | Holds::Replaced(_) => {}
         }
     }
     None
 }
 
+fn pins(run: &Run, found: &Found) -> bool {
+    run.registry
+        .get(found.kind())
+        .is_ok_and(|kind| kind.traits().pins)
+}
+
 /// Whether the outputs of a resource can be used to ask about another.
 enum Holds {
     Yes(Arc<Value>),
+    /// Not once it has been made anew; its present outputs.
+    Replaced(Arc<Value>),
     NotYet,
     Gone,
     Error(ResourceError),
@@ -267,8 +284,13 @@ impl Found {
             Seen::Known(Observed::Live(live)) => {
                 // What lives in something that is about to be removed, and goes with it, need not be asked about.
                 let usable = live.readiness == Readiness::Ready || self.wanted.is_none();
-                if live.foreign.is_none() && live.forces.is_empty() && usable {
-                    Holds::Yes(Arc::new(live.outputs.clone()))
+                let outputs = || Arc::new(live.outputs.clone());
+                if live.foreign.is_some() {
+                    Holds::NotYet
+                } else if !live.forces.is_empty() || self.along.is_some() {
+                    Holds::Replaced(outputs())
+                } else if usable {
+                    Holds::Yes(outputs())
                 } else {
                     Holds::NotYet
                 }
@@ -294,6 +316,7 @@ pub(super) async fn again(
             remembered: None,
             status: None,
             refers: Vec::new(),
+            along: None,
             target,
             seen,
         };

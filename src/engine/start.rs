@@ -153,6 +153,11 @@ impl Coordinator<'_> {
             ..self.intended(step)
         };
         target.generation = intended.remembered.generation;
+        let first = if action == Action::Replace {
+            self.pinning(&step.address)
+        } else {
+            Vec::new()
+        };
         Ok(Start::Work(Box::new(Node {
             run: self.run.clone(),
             index: i,
@@ -160,6 +165,7 @@ impl Coordinator<'_> {
             kind: Arc::clone(kind),
             target,
             live,
+            first,
             doubt: matches!(found.status, Some(Status::Begun { .. } | Status::Failed { .. })),
             intended,
             inside: self.inside.get(&step.address).cloned().unwrap_or_default(),
@@ -168,6 +174,33 @@ impl Coordinator<'_> {
             limit: Arc::clone(limit),
             looker: looker.clone(),
         })))
+    }
+
+    /// What must be gone before this resource can be made anew, as it stands now.
+    fn pinning(&self, address: &Address) -> Vec<Node> {
+        let node = |(i, step): (usize, &Step)| {
+            let found = self.refreshed.found.get(&step.address)?;
+            if found.along.as_ref() != Some(address) || step.action != Action::Replace {
+                return None;
+            }
+            Some(Node {
+                run: self.run.clone(),
+                index: i,
+                action: step.action,
+                kind: Arc::clone(self.kinds.get(step.kind.as_str())?),
+                target: found.target.clone(),
+                live: None,
+                first: self.pinning(&step.address),
+                doubt: false,
+                intended: self.intended(step),
+                inside: Vec::new(),
+                record: true,
+                tell: self.tell.clone(),
+                limit: Arc::clone(self.at_once.get(step.kind.as_str())?),
+                looker: self.lookers.get(step.kind.as_str())?.clone(),
+            })
+        };
+        self.plan.steps.iter().enumerate().filter_map(node).collect()
     }
 }
 
@@ -217,8 +250,9 @@ pub(super) fn conflict(step: &Step) -> Failure {
 fn conflict_error(step: &Step) -> ResourceError {
     let refused = |message: String| ResourceError::new(Cause::Refused, message);
     if let Some(Reason::NotOurs(owner)) = &step.reason {
-        return refused(format!("it is there and not ours: {owner}"))
-            .hint("run again with --adopt to take it over, or remove it from the stack");
+        return refused(format!("it is there and not ours: {owner}")).hint(
+            "run again with --adopt to take over what no other stack owns, or remove it from the stack",
+        );
     }
     let fields: Vec<String> = step
         .conflicts

@@ -14,7 +14,7 @@ use crate::{
 };
 
 fn run_of(cloud: &Arc<Cloud>, cancel: Cancel) -> Run {
-    let kinds = ["fake.cluster", "fake.thing", "fake.object"].map(|name| {
+    let kinds = ["fake.cluster", "fake.thing", "fake.part", "fake.object"].map(|name| {
         Arc::new(FakeKind {
             name,
             cloud: Arc::clone(cloud),
@@ -319,6 +319,76 @@ async fn a_call_that_may_succeed_later_is_made_again_until_it_does() {
             .count(),
         6
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_whose_answer_is_lost_is_looked_for_until_it_would_show_before_it_is_made_again() {
+    for (effect, creates) in [(true, 1), (false, 2)] {
+        let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+        cloud.fails("create fake.thing/network", Cause::Lost, 1, effect);
+        // The look of the refresh, then those after the lost answer.
+        *cloud.hidden.lock().unwrap() = if effect { 5 } else { 0 };
+        let network = &stack("small")[..1];
+        assert_eq!(
+            go(&cloud, network, &mut store).await.report.outcome,
+            Outcome::Done
+        );
+        assert_eq!(cloud.writes(), vec!["create fake.thing/network"; creates]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_run_made_unseen_is_waited_for_by_the_next() {
+    let (cloud, mut store) = (
+        Arc::new(Cloud::default()),
+        Memory {
+            crash_after: Some(2),
+            ..Memory::default()
+        },
+    );
+    let network = &stack("small")[..1];
+    assert!(go(&cloud, network, &mut store).await.lost.is_some());
+    assert_eq!(cloud.writes(), ["create fake.thing/network"]);
+    store.crash_after = None;
+    *cloud.hidden.lock().unwrap() = 4;
+    assert_eq!(
+        go(&cloud, network, &mut store).await.report.outcome,
+        Outcome::Done
+    );
+    assert_eq!(cloud.writes(), ["create fake.thing/network"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_pins_a_thing_that_is_made_anew_goes_first_and_is_made_anew_as_well() {
+    let parts = |size: &str, names: &[&str]| {
+        let disk = Address::new("fake.thing", "disk");
+        let fixed = json!({"size": size, "fixed": true});
+        let mut all = vec![wanted("fake.thing", "disk", fixed, Vec::new())];
+        all.extend(names.iter().map(|name| {
+            let inputs = json!({"of": Reference::field(&disk, "url"), "size": "small"});
+            wanted("fake.part", name, inputs, Vec::new())
+        }));
+        all
+    };
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    go(&cloud, &parts("small", &["a", "b"]), &mut store).await;
+    let (plan, _) = planned(&cloud, &parts("large", &["a"]), &store).await;
+    let actions: Vec<_> = plan.steps.iter().map(|step| step.action).collect();
+    assert_eq!(actions, [Action::Replace, Action::Delete, Action::Replace]);
+    assert_eq!(plan.steps[0].forces, ["fake.thing/disk"]);
+    cloud.calls.lock().unwrap().clear();
+    let executed = go(&cloud, &parts("large", &["a"]), &mut store).await;
+    assert_eq!(executed.report.outcome, Outcome::Done, "{:?}", executed.report);
+    let calls = cloud.writes();
+    for (first, second) in [
+        ("delete fake.part/a", "delete fake.thing/disk"),
+        ("delete fake.part/b", "delete fake.thing/disk"),
+        ("delete fake.thing/disk", "create fake.thing/disk"),
+        ("create fake.thing/disk", "create fake.part/a"),
+    ] {
+        assert!(position(&calls, first) < position(&calls, second), "{calls:?}");
+    }
+    assert_eq!(cloud.names(), ["fake.part/a", "fake.thing/disk"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,6 +54,7 @@ impl Kind for Object {
             expected: None,
             deadline: Duration::from_mins(10),
             settles: Duration::ZERO,
+            pins: false,
         }
     }
 

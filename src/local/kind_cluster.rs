@@ -43,6 +43,7 @@ impl Resource for KindCluster {
         expected: Some(Duration::from_secs(30)),
         deadline: Duration::from_mins(10),
         settles: Duration::ZERO,
+        pins: false,
     };
 
     type Cloud = Local;

@@ -274,7 +274,17 @@ fn notes(plan: &Plan, summary: &Summary) -> Vec<String> {
             plural(count, "resource")
         ));
     }
-    if summary.conflict > 0 {
+    let not_ours = plan
+        .changes()
+        .filter(|step| step.action == Action::Conflict && matches!(step.reason, Some(Reason::NotOurs(_))))
+        .count();
+    if not_ours > 0 {
+        notes.push(
+            "What is not ours is never written: take it out of the stack, or take it over with --adopt if no other stack owns it."
+                .to_owned(),
+        );
+    }
+    if summary.conflict > not_ours {
         notes.push(
             "What is in conflict is never written: take the field out of the stack, or let its owner give it up."
                 .to_owned(),
@@ -512,6 +522,8 @@ pub(super) mod tests {
           !   k8s/shop/Deployment/checkout
               spec.replicas  4 is owned by horizontal-pod-autoscaler; the stack says 2
 
+        What is not ours is never written: take it out of the stack, or take it over
+        with --adopt if no other stack owns it.
         What is in conflict is never written: take the field out of the stack, or let
         its owner give it up.
         Plan: 3 to create, 2 to update, 1 to replace, 2 to delete, 2 conflicts, 1 to forget; 1 stays as it is.
@@ -551,6 +563,7 @@ pub(super) mod tests {
           ! k8s/shop/Deployment/checkout
               spec.replicas  4 is owned by horizontal-pod-autoscaler; the stack says 2
 
+        What is not ours is never written: take it out of the stack, or take it over with --adopt if no other stack owns it.
         What is in conflict is never written: take the field out of the stack, or let its owner give it up.
         Plan: 3 to create, 2 to update, 1 to replace, 2 to delete, 2 conflicts, 1 to forget; 1 stays as it is.
         This takes about 2 min.

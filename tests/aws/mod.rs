@@ -211,6 +211,18 @@ async fn a_network_is_planned_made_left_alone_changed_in_place_and_taken_down() 
     );
     assert_eq!(writes, ["ModifySubnetAttribute"]);
 
+    let moved = Order {
+        cidr: Some("10.8.0.0/16".to_owned()),
+        ..private
+    };
+    let (told, writes) = moto.plain(&moved).await;
+    assert_eq!(actions(&told), [Action::Replace; 3]);
+    assert!(told.done, "{told:?}");
+    let deletes = ["DeleteSubnet", "DeleteSubnet", "DeleteVpc"];
+    let creates = ["CreateVpc", "CreateSubnet", "CreateSubnet"];
+    assert_eq!(writes, [deletes, creates].concat());
+    assert_eq!(moto.standing("whole").await, (1, 2));
+
     moto.destroy(&order).await;
     assert_eq!(moto.all().await, before);
 }

@@ -369,3 +369,88 @@ items:
     assert_eq!(bench.core("configmaps/one")["data"]["a"], "b");
     bench.nothing_to_do();
 }
+
+#[test]
+fn case_19_a_null_is_the_same_as_nothing() {
+    let Some(bench) = bench("case-19") else { return };
+    let with = |replicas: &str| {
+        format!(
+            "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web, namespace: NS, annotations: null, labels: {{a: b}}}}
+spec:
+  replicas: {replicas}
+  strategy: null
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}, annotations: null}}
+    spec: {{containers: [{{name: web, image: registry.test/web, resources: null}}], volumes: null}}
+"
+        )
+    };
+    let replicas = || bench.live("/apis/apps/v1/namespaces/NS/deployments/web")["spec"]["replicas"].clone();
+    bench.in_namespace(&with("2"));
+    bench.apply().ends(0);
+    bench.nothing_to_do();
+    assert_eq!(replicas(), 2);
+    bench.in_namespace(&with("null"));
+    assert_eq!(bench.only_change()["fields"][0]["path"], "spec.replicas");
+    bench.apply().ends(0);
+    assert_eq!(replicas(), 1, "the server's own default");
+    bench.nothing_to_do();
+}
+
+#[test]
+fn case_21_a_certificate_that_someone_injected_stays() {
+    let Some(bench) = bench("case-21") else { return };
+    let with = |seconds: u32| {
+        format!(
+            "apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {{name: NS}}
+webhooks:
+- name: check.case21.test
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  failurePolicy: Ignore
+  timeoutSeconds: {seconds}
+  clientConfig: {{service: {{name: none, namespace: default}}}}
+  rules: [{{apiGroups: [case21.test], apiVersions: [v1], operations: [CREATE], resources: [nothings]}}]
+"
+        )
+    };
+    bench.manifests(&with(1));
+    bench.apply().ends(0);
+    let injected = r#"[{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": "aW5qZWN0ZWQ="}]"#;
+    let object = "validatingwebhookconfiguration/NS";
+    bench.kubectl(&[
+        "patch",
+        object,
+        "--field-manager=injector",
+        "--type=json",
+        "--patch",
+        injected,
+    ]);
+    bench.nothing_to_do();
+    bench.manifests(&with(2));
+    assert_eq!(bench.only_change()["fields"].as_array().unwrap().len(), 1);
+    bench.apply().ends(0);
+    let live = bench.live("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/NS");
+    assert_eq!(live["webhooks"][0]["clientConfig"]["caBundle"], "aW5qZWN0ZWQ=");
+    assert_eq!(live["webhooks"][0]["timeoutSeconds"], 2);
+    bench.destroy().ends(0);
+}
+
+#[test]
+fn case_70_what_has_not_changed_costs_requests_by_type_and_not_by_object() {
+    let Some(bench) = bench("case-70") else { return };
+    let objects = (0..120).map(|number| SETTINGS.replace("settings", &format!("settings-{number}")));
+    bench.in_namespace(&objects.collect::<Vec<_>>().join("---\n"));
+    bench.apply().ends(0);
+    let writes = bench.written().len();
+    assert_eq!(writes, 121, "one write an object");
+    bench.apply().ends(0);
+    let requests = bench.proxy.sent();
+    assert!(requests.len() < 20, "{requests:#?}");
+    assert!(requests.iter().all(|sent| sent.method == "GET"));
+}

@@ -47,7 +47,7 @@ fn case_31_a_diff_writes_nothing_neither_there_nor_here() {
     let Some(bench) = bench("case-31") else { return };
     bench.in_namespace(&format!("{SETTINGS}---\n{}", secret("first-hunter")));
     let plan = bench.diff();
-    assert_eq!(plan["summary"]["create"], 4, "{plan:#}");
+    assert_eq!(plan["summary"]["create"], 3, "{plan:#}");
     assert!(bench.writes().is_empty(), "{:#?}", bench.written());
     assert!(bench.live("/api/v1/namespaces/NS").is_null());
     assert!(!bench.sandbox.path(".stackup").exists(), "and no state is begun");

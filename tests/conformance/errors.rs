@@ -48,7 +48,7 @@ fn case_10_whether_an_object_needs_a_namespace_is_known_from_the_definition_besi
         .apply()
         .ends(2)
         .says("has no namespace")
-        .says("app/app.yaml:18:");
+        .says("app/app.yaml:17:");
     bench.manifests(&format!(
         "{}{widget}",
         definition.replace("Namespaced", "Cluster")
@@ -61,34 +61,26 @@ fn case_10_whether_an_object_needs_a_namespace_is_known_from_the_definition_besi
 fn case_29_an_object_that_appears_after_the_plan_was_made_is_not_merged_into() {
     let Some(bench) = bench("case-29") else { return };
     bench.kubectl(&["create", "namespace", "NS"]);
-    let needs = ", annotations: {stackup/needs: k8s/NS/ConfigMap/first}";
-    bench.manifests(&format!("{}{}", object("first", ""), object("late", needs)));
-    let first = |sent: &Sent| sent.writes() && sent.path.ends_with("/configmaps/first");
-    bench
-        .proxy
-        .inject(Fault::Delay(Duration::from_secs(2)), 0, 1, first);
-    let apply = bench.sandbox.spawn(&["apply", "--yes", "--output", "json"]);
-    let begun = Instant::now();
-    while !bench.proxy.sent().iter().any(first) {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "the plan is never carried out"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
     bench.kubectl_with(
         &object("late", "").replace("{a: b}", "{theirs: theirs}"),
         &["create"],
     );
-    let run = apply.wait().ends(1);
+    bench.manifests(&[object("first", ""), object("late", "")].concat());
+    // To whoever plans it is not there yet.
+    let look = |sent: &Sent| sent.method == "GET" && sent.path.ends_with("/configmaps/late");
+    bench.proxy.inject(Fault::Status(404), 0, 1, look);
+    let run = bench.apply().ends(1);
     let why = failure(&run, &format!("k8s/{}/ConfigMap/late", bench.name));
-    assert!(why.contains("it exists meanwhile"), "{why}");
+    assert!(
+        why.contains("it exists meanwhile") && why.contains("kubectl-create"),
+        "{why}"
+    );
     assert_eq!(
         bench.core("configmaps/late")["data"],
         json!({"theirs": "theirs"}),
         "it is left as it is"
     );
-    assert!(!bench.core("configmaps/first").is_null());
+    assert_eq!(bench.written(), ["PATCH configmaps/first"]);
 }
 
 #[test]
@@ -175,17 +167,29 @@ fn case_63_a_definition_that_is_refused_stops_its_objects_and_no_others() {
 #[test]
 fn case_64_all_mistakes_of_all_manifests_are_told_at_once_and_nothing_is_made() {
     let Some(bench) = bench("case-64") else { return };
-    bench.in_namespace(&format!("{}{}", object("a", ""), object("a", "")));
+    bench.in_namespace("{kind: ConfigMap, metadata: {name: a, namespace: NS}}\n");
     bench.file(
         "app/more.yaml",
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n---\n{kind: ConfigMap, metadata: {name: c}}\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n---\n{apiVersion: v1, kind: Secret}\n",
     );
-    let run = bench.apply().ends(2);
-    let run = run.says("app/app.yaml:7:").says("is given twice");
+    let run = bench.apply().ends(2).says("2 mistakes");
     let run = run
-        .says("app/more.yaml:1:")
-        .says("app/more.yaml:5:")
-        .says("apiVersion");
+        .says("app/app.yaml:5:1: object has no apiVersion")
+        .says("app/more.yaml:5:1: ");
+    assert!(run.stdout.is_empty() && bench.proxy.sent().is_empty(), "{run:?}");
+    // Then what the objects say of each other.
+    bench.in_namespace(&[object("a", ""), object("a", "")].concat());
+    bench.file(
+        "app/more.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n",
+    );
+    let run = bench
+        .apply()
+        .ends(2)
+        .says("2 mistakes")
+        .says("app/app.yaml:7:")
+        .says("is given twice");
+    let run = run.says("app/more.yaml:3:18: ConfigMap b has no namespace");
     assert!(run.stdout.is_empty() && bench.proxy.sent().is_empty(), "{run:?}");
     assert!(bench.live("/api/v1/namespaces/NS").is_null());
 }
@@ -244,7 +248,7 @@ spec:
     let (definition, widget) = widget("case66b.test");
     bench.manifests(&format!("{definition}{widget}{}", object("settings", "")));
     let begun = Instant::now();
-    assert_eq!(bench.diff()["summary"]["create"], 4);
+    assert_eq!(bench.diff()["summary"]["create"], 3);
     bench.apply().ends(0);
     bench.nothing_to_do();
     bench.destroy().ends(0);

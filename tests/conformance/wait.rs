@@ -210,6 +210,29 @@ fn case_62_what_may_mend_itself_is_waited_for() {
 }
 
 #[test]
+fn case_57_what_is_paused_or_suspended_is_not_waited_for() {
+    let Some(bench) = bench("case-57") else { return };
+    let pods = "template: {spec: {restartPolicy: Never, schedulerName: nobody, containers: [{name: a, image: registry.test/a}]}}";
+    bench.in_namespace(&format!(
+        "{}{{apiVersion: batch/v1, kind: Job, metadata: {{name: later, namespace: NS}}, spec: {{suspend: true, {pods}}}}}
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: away, namespace: NS}}, spec: {{type: ExternalName, externalName: away.test}}}}
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: in, namespace: NS}}, spec: {{type: LoadBalancer, ports: [{{port: 80}}]}}}}
+",
+        workload("web", "").replace("\nspec:\n", "\nspec:\n  paused: true\n"),
+    ));
+    let run = bench.apply().ends(0);
+    assert_eq!(
+        told(&run, "stepFinished").len(),
+        6,
+        "the cluster, its namespace and all in it: {}",
+        run.stdout
+    );
+    bench.nothing_to_do();
+}
+
+#[test]
 fn case_65_an_interrupted_wait_locks_nobody_out_and_is_taken_up_again() {
     let Some(bench) = bench("case-65") else { return };
     let settings = "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NS}}\n---\n";

@@ -1,0 +1,339 @@
+//! Each check is tried on a dump of a real kind cluster on which all hold, and on one in which its fact is not so.
+//! `fixtures/good.json` is written by `scripts/reduce-dump` from what `stackup verify --dump` kept.
+
+mod mutations;
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use serde_json::{Value, json};
+
+use super::{
+    check::How,
+    evidence::{Answer, Evidence},
+    list,
+    object::name,
+    runner::{Ask, reads, run},
+};
+use crate::model::{CheckLevel, CheckState, VerifySummary};
+
+pub(super) fn good() -> Evidence {
+    static GOOD: LazyLock<Evidence> =
+        LazyLock::new(|| serde_json::from_str(include_str!("../fixtures/good.json")).unwrap());
+    GOOD.clone()
+}
+
+fn standard() -> Ask {
+    Ask {
+        level: Some(CheckLevel::Standard),
+        ..Ask::default()
+    }
+}
+
+/// A live object, to be changed.
+pub(super) fn live<'a>(e: &'a mut Evidence, kind: &str, named: &str) -> &'a mut Value {
+    let objects = e
+        .objects
+        .get_mut(kind)
+        .unwrap_or_else(|| panic!("no {kind} in the fixture"));
+    let found = objects.iter_mut().find(|object| name(object) == named);
+    found.unwrap_or_else(|| panic!("no {kind} {named} in the fixture"))
+}
+
+/// Sets one field of a live object; a missing parent is a mistake in the test.
+pub(super) fn set(e: &mut Evidence, kind: &str, named: &str, pointer: &str, value: Value) {
+    let object = live(e, kind, named);
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let parent = object
+        .pointer_mut(parent)
+        .unwrap_or_else(|| panic!("{kind} {named} has no {parent}"));
+    match parent {
+        Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
+        parent => parent[key.replace("~1", "/")] = value,
+    }
+}
+
+/// Takes a live object away.
+pub(super) fn remove(e: &mut Evidence, kind: &str, named: &str) {
+    let objects = e
+        .objects
+        .get_mut(kind)
+        .unwrap_or_else(|| panic!("no {kind} in the fixture"));
+    let before = objects.len();
+    objects.retain(|object| name(object) != named);
+    assert!(objects.len() < before, "no {kind} {named} in the fixture");
+}
+
+/// Sets what a component answered.
+pub(super) fn answered(e: &mut Evidence, key: &str, status: u16, body: &str) {
+    let body = body.to_owned();
+    let before = e.http.insert(key.to_owned(), Answer::Response { status, body });
+    assert!(before.is_some(), "no {key} in the fixture");
+}
+
+/// Changes the JSON that a component answered.
+pub(super) fn edited(e: &mut Evidence, key: &str, edit: impl FnOnce(&mut Value)) {
+    let mut body = e.json(key).unwrap();
+    let before = body.clone();
+    edit(&mut body);
+    assert_ne!(body, before, "nothing changed in {key}");
+    answered(e, key, 200, &body.to_string());
+}
+
+#[test]
+fn every_check_holds_on_the_good_dump() {
+    let evidence = good();
+    let wrong: Vec<_> = run(&standard(), &evidence)
+        .into_iter()
+        .map(|answered| answered.finding)
+        .filter(|finding| finding.state != CheckState::Pass)
+        .map(|finding| (finding.id, finding.state, finding.observed))
+        .filter(|(id, _, _)| !mutations::NOT_IN_THE_FIXTURE.contains(&id.as_str()))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_check_fails_where_its_fact_is_not_so() {
+    let mut wrong = Vec::new();
+    for (id, mutate) in mutations::ALL {
+        let check = list::find(id).unwrap_or_else(|| panic!("no check {id}"));
+        let mut evidence = good();
+        mutate(&mut evidence);
+        match (check.run)(&evidence, check.id) {
+            Ok(observed) => wrong.push(format!("{id} holds after its mutation: {observed}")),
+            Err(miss) if miss.how == How::Skips => wrong.push(format!("{id} is skipped: {}", miss.observed)),
+            Err(miss) if miss.observed.is_empty() || miss.expected.is_empty() => {
+                wrong.push(format!("{id} says too little: {miss:?}"));
+            }
+            Err(_) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_check_has_a_mutation_in_which_it_fails() {
+    let tried: BTreeSet<&str> = mutations::ALL.iter().map(|(id, _)| *id).collect();
+    let known: BTreeSet<&str> = list::all().map(|check| check.id).collect();
+    assert_eq!(tried, known);
+}
+
+#[test]
+fn what_checks_need_is_there_earlier_and_without_a_circle() {
+    let all: Vec<_> = list::all().collect();
+    let ids: BTreeSet<&str> = all.iter().map(|check| check.id).collect();
+    assert_eq!(ids.len(), all.len(), "two checks of one id");
+    for check in &all {
+        let mut open = check.needs.to_vec();
+        let mut seen = BTreeSet::new();
+        while let Some(need) = open.pop() {
+            let found =
+                list::find(need).unwrap_or_else(|| panic!("{} needs {need}, which is no check", check.id));
+            assert!(found.level <= check.level, "{} needs the deeper {need}", check.id);
+            assert_ne!(found.id, check.id, "{} needs itself", check.id);
+            if seen.insert(need) {
+                open.extend(found.needs);
+            }
+        }
+        for read in check.reads {
+            assert!(
+                read.contains(':') || super::kind(read).is_some(),
+                "{} reads unknown {read}",
+                check.id
+            );
+            assert!(
+                !read.contains(':') || read.starts_with("cluster:") || check.level >= CheckLevel::Standard,
+                "{} is quick and asks a component",
+                check.id
+            );
+        }
+    }
+}
+
+/// Else a check would fail for what nobody collected, as soon as it is asked alone or again.
+#[test]
+fn a_check_reads_only_what_it_says() {
+    let full = good();
+    let mut wrong = Vec::new();
+    for check in list::all() {
+        let mut alone = full.clone();
+        alone
+            .objects
+            .retain(|kind, _| check.reads.contains(&kind.as_str()));
+        alone.http.retain(|key, _| check.reads.contains(&key.as_str()));
+        let (lone, full) = ((check.run)(&alone, check.id), (check.run)(&full, check.id));
+        if lone != full {
+            wrong.push(format!("{}: {lone:?} instead of {full:?}", check.id));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn one_cause_shows_as_one_failure_and_blocked_lines() {
+    let mut evidence = good();
+    let prometheus = "prometheus-monitoring-kube-prometheus-prometheus-0";
+    set(
+        &mut evidence,
+        "Pod",
+        prometheus,
+        "/status/containerStatuses",
+        json!([]),
+    );
+    let found = run(&standard(), &evidence);
+    let failed: Vec<&str> = found
+        .iter()
+        .filter(|one| one.finding.state == CheckState::Fail)
+        .map(|one| one.finding.id.as_str())
+        .collect();
+    assert_eq!(failed, ["prom.pod"]);
+    let targets = found
+        .iter()
+        .find(|one| one.finding.id == "targets.kubelet")
+        .unwrap();
+    assert_eq!(
+        (targets.finding.state, targets.finding.blocked_by.as_deref()),
+        (CheckState::Blocked, Some("prom.pod"))
+    );
+    assert!(!targets.settled());
+}
+
+#[test]
+fn what_held_is_not_asked_again_and_what_did_not_is() {
+    let mut evidence = good();
+    answered(&mut evidence, "alertmanager:/-/ready", 503, "starting");
+    let ask = standard();
+    let first = run(&ask, &evidence);
+    assert!(first.iter().any(|one| one.finding.state == CheckState::Fail));
+    let again = Ask { before: first, ..ask };
+    let needed = reads(&again, false);
+    assert!(needed.contains("alertmanager:/-/ready"), "{needed:?}");
+    assert!(
+        needed.iter().all(|read| read.starts_with("alertmanager:")),
+        "{needed:?}"
+    );
+    // What held stays so, whatever the evidence says now: only the rest is decided anew.
+    evidence.objects.remove("StatefulSet");
+    answered(&mut evidence, "alertmanager:/-/ready", 200, "OK");
+    let findings: Vec<_> = run(&again, &evidence)
+        .into_iter()
+        .map(|one| one.finding)
+        .collect();
+    assert!(VerifySummary::of(&findings).holds(), "{findings:#?}");
+}
+
+#[test]
+fn a_simulated_cluster_is_asked_only_what_means_something_there() {
+    let mut evidence = good();
+    evidence.simulated = true;
+    evidence.http.retain(|key, _| key.starts_with("cluster:"));
+    let needed = reads(&standard(), true);
+    assert!(
+        needed
+            .iter()
+            .all(|read| !read.contains(':') || read.starts_with("cluster:")),
+        "{needed:?}"
+    );
+    let found = run(&standard(), &evidence);
+    let state = |id: &str| {
+        found
+            .iter()
+            .find(|one| one.finding.id == id)
+            .unwrap()
+            .finding
+            .clone()
+    };
+    assert_eq!(state("prom.args").state, CheckState::Pass);
+    assert_eq!(state("prom.ready").state, CheckState::Skip);
+    assert!(state("targets.kubelet").observed.contains("simulated"));
+}
+
+#[test]
+fn a_missing_right_skips_what_needs_it_and_names_it() {
+    let mut evidence = good();
+    evidence.refused = ["Secret".to_owned(), "pods/portforward".to_owned()].into();
+    let found = run(&standard(), &evidence);
+    let of = |id: &str| {
+        found
+            .iter()
+            .find(|one| one.finding.id == id)
+            .unwrap()
+            .finding
+            .clone()
+    };
+    assert_eq!(of("inventory.secrets").state, CheckState::Skip);
+    assert!(of("inventory.secrets").observed.contains("Secret"));
+    assert!(of("prom.ready").observed.contains("pods/portforward"));
+    assert_eq!(of("nodes.ready").state, CheckState::Pass);
+    let findings: Vec<_> = found.into_iter().map(|one| one.finding).collect();
+    assert!(VerifySummary::of(&findings).holds());
+}
+
+#[test]
+fn rules_that_were_not_evaluated_yet_are_waited_for_and_fail_nothing() {
+    let mut evidence = good();
+    edited(&mut evidence, "prometheus:/api/v1/rules", |answer| {
+        answer["data"]["groups"][0]["rules"][0]["health"] = json!("unknown");
+    });
+    let ask = Ask {
+        only: vec!["rules.health".into()],
+        ..standard()
+    };
+    let [answered] = run(&ask, &evidence).try_into().unwrap();
+    assert_eq!(answered.finding.state, CheckState::Warn);
+    assert!(answered.pending && !answered.settled());
+}
+
+#[test]
+fn a_stack_without_monitoring_or_shop_is_asked_about_its_cluster_only() {
+    let mut evidence = good();
+    evidence.applied.clear();
+    let findings: Vec<_> = run(&standard(), &evidence)
+        .into_iter()
+        .map(|one| one.finding)
+        .collect();
+    assert!(VerifySummary::of(&findings).holds(), "{findings:#?}");
+    let passed = |area: &str| {
+        findings
+            .iter()
+            .any(|finding| finding.area == area && finding.state == CheckState::Pass)
+    };
+    assert!(passed("cluster") && passed("nodes") && !passed("prom") && !passed("demo") && !passed("targets"));
+}
+
+#[test]
+fn the_roles_are_as_small_as_what_is_asked() {
+    let namespaces = ["monitoring".to_owned()].into();
+    let quick = reads(
+        &Ask {
+            only: vec!["nodes".into()],
+            ..Ask::default()
+        },
+        false,
+    );
+    let role = super::role(&quick, &namespaces);
+    assert!(
+        role.contains("resources: [nodes, pods]") && !role.contains("secrets"),
+        "{role}"
+    );
+    let standard = super::role(&reads(&standard(), false), &namespaces);
+    assert!(
+        standard.contains("pods/portforward") && standard.contains("namespace: monitoring"),
+        "{standard}"
+    );
+    for document in standard.split("---\n") {
+        let parsed: Value = serde_saphyr::from_str(document).unwrap();
+        assert!(
+            parsed["rules"].as_array().is_some_and(|rules| !rules.is_empty()),
+            "{document}"
+        );
+    }
+}
+
+#[test]
+fn a_dump_reads_back_as_it_was_written() {
+    let evidence = good();
+    let text = serde_json::to_string(&evidence).unwrap();
+    assert_eq!(serde_json::from_str::<Evidence>(&text).unwrap(), evidence);
+    assert!(!text.contains("PRIVATE KEY"));
+}
