@@ -7,7 +7,6 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -65,8 +64,6 @@ impl Sent {
 pub(crate) enum Fault {
     /// It is not passed on; this is the answer.
     Status(u16),
-    /// It is passed on after this time.
-    Delay(Duration),
     /// It is not passed on, and the connection ends.
     Drop,
     /// It is passed on, and the connection ends without the answer.
@@ -316,7 +313,6 @@ async fn serve(
             return Ok(response.body(full(text.to_string())).unwrap());
         }
         Some(Fault::Drop) => return Err(io::Error::other("dropped")),
-        Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
         Some(Fault::LoseAnswer) | None => {}
     }
     head.headers
