@@ -19,7 +19,7 @@ fn the_help_of_every_verb_is_as_agreed() {
             "{}",
             help.stdout
         );
-        reference += &format!("\n=== stackup {}\n\n{}", verb.get_name(), help.stdout);
+        reference.extend(["\n=== stackup ", verb.get_name(), "\n\n", &help.stdout]);
     }
     insta::assert_snapshot!("help", reference);
 }
