@@ -395,6 +395,7 @@ mod tests {
         let mut evidence = dump();
         // One of each state: failures with hints, what they block, and what is skipped.
         evidence.objects.remove("Pod");
+        evidence.refused.insert("Secret".to_owned());
         let ask = Ask {
             level: Some(CheckLevel::Standard),
             ..Ask::default()
