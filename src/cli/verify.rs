@@ -188,8 +188,8 @@ pub(super) async fn after_apply(
         ..Ask::default()
     };
     let mut evidence = evidence::begin(session);
-    say(global, screen, "verifying");
-    let waited = wait(session, ask, AFTER_APPLY, &mut evidence, global, screen).await?;
+    say(global, "verifying");
+    let waited = wait(session, ask, AFTER_APPLY, &mut evidence, global).await?;
     if let Some(stop) = session.run.cancel.stopped() {
         return Ok(Exit::Signal(stop));
     }
@@ -219,7 +219,6 @@ async fn wait(
     within: Duration,
     evidence: &mut Evidence,
     global: &Global,
-    screen: &Screen,
 ) -> Result<Waited, CliError> {
     let began = Instant::now();
     let mut cancel = session.run.cancel.clone();
@@ -231,7 +230,6 @@ async fn wait(
     {
         say(
             global,
-            screen,
             "asking the components through the API server's port-forward",
         );
     }
@@ -258,7 +256,7 @@ async fn wait(
         }
         let line = progress(&open);
         if line != told {
-            say(global, screen, &format!("{line} ({})", precise(began.elapsed())));
+            say(global, &format!("{line} ({})", precise(began.elapsed())));
             told = line;
         }
         ask.before.clone_from(&answered);
