@@ -127,7 +127,6 @@ impl Verify {
             self.wait.unwrap_or_default(),
             &mut evidence,
             global,
-            screen,
         )
         .await?;
         if let Some(path) = &self.dump {
