@@ -1,5 +1,6 @@
 use std::error::Error;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
@@ -37,16 +38,18 @@ where
                 None => failed,
             }
         }
-        SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
-            broken(action, error)
+        other if lacks_credentials(other) => {
+            let message = format!("ec2:{action} could not be signed: {}", reasons(other));
+            ResourceError::new(Cause::Unreachable, message).hint(SIGN_IN)
         }
-        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => broken(action, error),
-        // Credentials are looked for before anything is sent.
+        SdkError::ConstructionFailure(_) => {
+            ResourceError::permanent(format!("ec2:{action} could not be made: {}", reasons(error)))
+        }
+        // No answer came; whether the call had its effect is not known.
         other => ResourceError::new(
-            Cause::Unreachable,
-            format!("ec2:{action} could not be sent: {}", reasons(other)),
-        )
-        .hint(SIGN_IN),
+            Cause::Lost,
+            format!("ec2:{action} got no answer: {}", reasons(other)),
+        ),
     };
     failed.request_id = error.request_id().map(str::to_owned);
     failed
@@ -55,10 +58,9 @@ where
 const SIGN_IN: &str = "sign in to AWS: set AWS_PROFILE or AWS_ACCESS_KEY_ID, and see that \
     'aws sts get-caller-identity' works";
 
-/// No answer came; whether the call had its effect is not known.
-fn broken(action: &str, error: &(dyn Error + 'static)) -> ResourceError {
-    let message = format!("ec2:{action} got no answer: {}", reasons(error));
-    ResourceError::new(Cause::Lost, message)
+/// Whether nothing was sent because there are no credentials. The SDK gives that the form of a lost connection.
+fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<CredentialsError>())
 }
 
 fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, Option<String>) {
@@ -107,14 +109,12 @@ fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, O
 
 /// An error with everything that is behind it, in one line.
 fn reasons(error: &(dyn Error + 'static)) -> String {
-    let mut reasons = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(error) = source {
+    let mut reasons: Vec<String> = Vec::new();
+    for error in std::iter::successors(Some(error), |error| error.source()) {
         let reason = error.to_string();
         if !reasons.contains(&reason) {
             reasons.push(reason);
         }
-        source = error.source();
     }
     reasons.join(": ")
 }
@@ -159,11 +159,18 @@ mod tests {
 
     #[test]
     fn a_lost_answer_may_have_had_its_effect_and_a_call_without_credentials_had_none() {
-        let lost = SdkError::<CreateVpcError, HttpResponse>::timeout_error("too slow");
+        type Failed = SdkError<CreateVpcError, HttpResponse>;
+        let lost = Failed::timeout_error("too slow");
         assert_eq!(failed("CreateVpc", Purpose::Write, &lost).cause, Cause::Lost);
-        let unsigned = SdkError::<CreateVpcError, HttpResponse>::construction_failure("no credentials");
+        let unsigned = Failed::construction_failure(CredentialsError::not_loaded("nobody is signed in"));
         let unsigned = failed("CreateVpc", Purpose::Write, &unsigned);
         assert_eq!(unsigned.cause, Cause::Unreachable);
-        assert!(unsigned.message.contains("no credentials"), "{unsigned}");
+        assert!(unsigned.message.contains("nobody is signed in"), "{unsigned}");
+        let unmade = failed(
+            "CreateVpc",
+            Purpose::Write,
+            &Failed::construction_failure("no range"),
+        );
+        assert_eq!(unmade.cause, Cause::Permanent);
     }
 }
