@@ -19,7 +19,7 @@ fn the_help_of_every_verb_is_as_agreed() {
             "{}",
             help.stdout
         );
-        reference += &format!("\n=== stackup {}\n\n{}", verb.get_name(), help.stdout);
+        reference.extend(["\n=== stackup ", verb.get_name(), "\n\n", &help.stdout]);
     }
     insta::assert_snapshot!("help", reference);
 }
@@ -132,7 +132,7 @@ fn reading_leaves_no_trace() {
 #[test]
 fn what_needs_a_cluster_says_that_there_is_none() {
     let sandbox = Sandbox::new();
-    sandbox.write("stackup.yaml", STACK);
+    sandbox.write("stackup.yaml", "name: demo\ncluster: {provider: kwok}\n");
     for verb in [&["verify"][..], &["output"], &["kubeconfig"]] {
         let run = sandbox.stackup(verb);
         assert!(!matches!(run.code, Some(0) | None), "{verb:?}: {}", run.all());
@@ -146,7 +146,7 @@ fn the_schema_accepts_what_is_valid_and_refuses_what_is_not() {
     let schema: Value = serde_json::from_str(&sandbox.stackup(&["schema"]).ends(0).stdout).unwrap();
     let schema = jsonschema::validator_for(&schema).unwrap();
     let valid = |text: &str| schema.is_valid(&serde_saphyr::from_str(text).unwrap());
-    assert!(valid(STACK));
+    assert!(valid("name: demo\ncluster: {provider: kwok}\nverify: quick\n"));
     assert!(!valid("name: demo\ncluster: {provider: moon}\n"));
     for provider in ["kind", "kwok", "existing"] {
         sandbox

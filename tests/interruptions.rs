@@ -4,7 +4,7 @@ use std::{fs, io::Write, path::Path, process::Command, thread, time::Duration};
 
 use rustix::process::Signal;
 
-use crate::support::{cluster, sandbox::Running, shop::Shop, tier};
+use crate::support::{cluster, proxy::Fault, sandbox::Running, shop::Shop, tier};
 
 #[test]
 fn a_signal_during_a_wait_ends_the_run_and_the_next_one_goes_on() {
@@ -51,6 +51,26 @@ fn waits(shop: &Shop, run: &mut Running) {
         !web["spec"]["template"]["spec"]["schedulingGates"].is_null()
     });
     thread::sleep(Duration::from_millis(500));
+}
+
+#[test]
+fn a_lost_call_or_a_lost_answer_is_made_good_within_the_run() {
+    let Some(cluster) = cluster::shared() else { return };
+    let shop = Shop::new(cluster, "lost");
+    for fault in [Fault::Drop, Fault::LoseAnswer, Fault::Status(503)] {
+        shop.proxy
+            .inject(fault, 2, 2, |sent| sent.writes() && sent.method != "DELETE");
+        shop.proxy.inject(fault, 1, 1, |sent| sent.method == "DELETE");
+    }
+    shop.apply().ends(0);
+    shop.writes();
+    shop.second_version();
+    shop.apply().ends(0);
+    shop.writes();
+    shop.apply().ends(0);
+    assert_eq!(shop.writes().len(), 0);
+    shop.destroy().ends(0);
+    shop.is_gone();
 }
 
 #[test]

@@ -6,6 +6,12 @@
     clippy::disallowed_methods,
     reason = "tests start programs, read the environment, and wait for other processes"
 )]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that meets what it does not expect fails, also where it calls what the tests share"
+)]
 
 #[cfg(all(feature = "aws", feature = "kubernetes"))]
 mod aws;

@@ -37,7 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
         .needs(&["inventory.statefulsets"])
         .reads(&["StatefulSet"]),
     Check::new("am.service", "the Services of Alertmanager lead to its pods", service)
-        .needs(&["inventory.services"])
+        .needs(&["inventory.services", "am.pod"])
         .reads(&["Service", "Pod", "StatefulSet"]),
     Check::new(READY, "Alertmanager answers and is ready", ready)
         .standard()

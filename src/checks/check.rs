@@ -30,10 +30,7 @@ pub struct Check {
 pub(super) type Run = fn(&Evidence, &'static str) -> Outcome;
 
 /// What was seen, if the check holds.
-pub(super) type Outcome = Result<String, Missed>;
-
-/// Boxed: it is rare, and an outcome is passed through many hands.
-pub(super) type Missed = Box<Miss>;
+pub(super) type Outcome = Result<String, Miss>;
 
 /// How a check does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +39,6 @@ pub(super) struct Miss {
     pub(super) observed: String,
     pub(super) expected: String,
     pub(super) hint: Option<String>,
-    pub(super) fix: Option<String>,
 }
 
 /// Whether a fact is not so, not known yet, or not a question here.
@@ -55,29 +51,28 @@ pub(super) enum How {
 }
 
 impl Miss {
-    fn new(how: How, observed: impl Into<String>, expected: impl Into<String>) -> Missed {
-        Box::new(Self {
+    fn new(how: How, observed: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self {
             how,
             observed: observed.into(),
             expected: expected.into(),
             hint: None,
-            fix: None,
-        })
+        }
     }
 
-    pub(super) fn fail(observed: impl Into<String>, expected: impl Into<String>) -> Missed {
+    pub(super) fn fail(observed: impl Into<String>, expected: impl Into<String>) -> Self {
         Self::new(How::Fails, observed, expected)
     }
 
-    pub(super) fn wait(observed: impl Into<String>, expected: impl Into<String>) -> Missed {
+    pub(super) fn wait(observed: impl Into<String>, expected: impl Into<String>) -> Self {
         Self::new(How::Waits, observed, expected)
     }
 
-    pub(super) fn skip(why: impl Into<String>) -> Missed {
+    pub(super) fn skip(why: impl Into<String>) -> Self {
         Self::new(How::Skips, why, "")
     }
 
-    pub(super) fn hint(mut self: Box<Self>, hint: impl Into<String>) -> Missed {
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }

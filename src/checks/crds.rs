@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::{
-    check::{Check, Missed, Outcome, none},
+    check::{Check, Miss, Outcome, none},
     cluster::is,
     evidence::Evidence,
     object::{items, name, text, texts, truth},
@@ -33,7 +33,7 @@ pub(super) const CHECKS: &[Check] = &[
     .hint("objects of a version that is no longer served cannot be read: they need to be stored anew"),
 ];
 
-fn live(e: &Evidence) -> Result<Vec<(&Value, Option<&Value>)>, Missed> {
+fn live(e: &Evidence) -> Result<Vec<(&Value, Option<&Value>)>, Miss> {
     let wanted = e.some_applied("CustomResourceDefinition")?;
     Ok(wanted
         .into_iter()

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    check::{Miss, Missed},
+    check::Miss,
     object::{name, namespace, text},
 };
 
@@ -70,7 +70,7 @@ impl Evidence {
     }
 
     /// What the stack wants of a kind, or the word that it wants none.
-    pub(super) fn some_applied(&self, kind: &str) -> Result<Vec<&Value>, Missed> {
+    pub(super) fn some_applied(&self, kind: &str) -> Result<Vec<&Value>, Miss> {
         let found: Vec<&Value> = self.applied(kind).collect();
         if found.is_empty() {
             return Err(Miss::skip(format!("the stack has no {kind}")));
@@ -84,7 +84,7 @@ impl Evidence {
     }
 
     /// The body of a successful answer.
-    pub(super) fn body(&self, key: &str) -> Result<&str, Missed> {
+    pub(super) fn body(&self, key: &str) -> Result<&str, Miss> {
         match self.http.get(key) {
             Some(Answer::Response { status, body }) if (200..300).contains(status) => Ok(body),
             Some(Answer::Response { status, body }) => Err(Miss::fail(
@@ -97,14 +97,14 @@ impl Evidence {
     }
 
     /// The JSON of a successful answer.
-    pub(super) fn json(&self, key: &str) -> Result<Value, Missed> {
+    pub(super) fn json(&self, key: &str) -> Result<Value, Miss> {
         let body = self.body(key)?;
         serde_json::from_str(body)
             .map_err(|error| Miss::fail(format!("no JSON ({error}): {}", excerpt(body)), "a JSON document"))
     }
 
     /// The samples of an instant query: labels and value.
-    pub(super) fn samples(&self, key: &str) -> Result<Vec<(Value, f64)>, Missed> {
+    pub(super) fn samples(&self, key: &str) -> Result<Vec<(Value, f64)>, Miss> {
         let answer = self.json(key)?;
         let result = super::object::items(&answer, "/data/result").iter();
         Ok(result

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::{
-    check::{Check, Miss, Missed, Outcome, none},
+    check::{Check, Miss, Outcome, none},
     evidence::Evidence,
     object::{items, label, number, text, title},
     workload,
@@ -41,7 +41,7 @@ pub(super) const CHECKS: &[Check] = &[
         .hint("Grafana's log names the dashboard that it cannot read"),
 ];
 
-fn grafana(e: &Evidence) -> Result<&Value, Missed> {
+fn grafana(e: &Evidence) -> Result<&Value, Miss> {
     let found = e
         .applied("Deployment")
         .find(|object| label(object, "app.kubernetes.io/name") == "grafana");
@@ -56,7 +56,7 @@ fn deployment(e: &Evidence, _: &'static str) -> Outcome {
     workload::ready(live).map_err(|why| Miss::fail(why, "available"))
 }
 
-/// The ConfigMaps that Grafana mounts, as the stack wants them.
+/// The `ConfigMap`s that Grafana mounts, as the stack wants them.
 fn mounted<'a>(e: &'a Evidence, deployment: &'a Value) -> impl Iterator<Item = &'a Value> {
     let volumes = items(deployment, "/spec/template/spec/volumes");
     let named: Vec<&str> = volumes

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::{
-    check::{Check, Miss, Missed, Outcome},
+    check::{Check, Miss, Outcome},
     evidence::Evidence,
     object::{label, title},
     workload,
@@ -27,7 +27,7 @@ pub(super) const CHECKS: &[Check] = &[
         .hint("its ClusterRole may lack the right to list pods: its log says so"),
 ];
 
-fn wanted(e: &Evidence) -> Result<&Value, Missed> {
+fn wanted(e: &Evidence) -> Result<&Value, Miss> {
     let found = e
         .applied("Deployment")
         .find(|object| label(object, "app.kubernetes.io/name") == "kube-state-metrics");

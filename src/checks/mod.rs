@@ -18,6 +18,7 @@ mod nodes;
 mod object;
 mod operator;
 mod place;
+mod pool;
 mod prometheus;
 mod reloader;
 mod rights;

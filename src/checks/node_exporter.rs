@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::{
-    check::{Check, Miss, Missed, Outcome, none},
+    check::{Check, Miss, Outcome, none},
     evidence::Evidence,
     nodes,
     object::{items, label, name, text, title, truth},
@@ -60,13 +60,13 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 /// The node-exporter that the stack wants.
-fn wanted(e: &Evidence) -> Result<&Value, Missed> {
+fn wanted(e: &Evidence) -> Result<&Value, Miss> {
     let mut all = e.applied("DaemonSet");
     let found = all.find(|object| label(object, "app.kubernetes.io/name") == "node-exporter");
     found.ok_or_else(|| Miss::skip("the stack has no node-exporter"))
 }
 
-fn exporter(e: &Evidence) -> Result<&Value, Missed> {
+fn exporter(e: &Evidence) -> Result<&Value, Miss> {
     let wanted = wanted(e)?;
     e.live(wanted)
         .ok_or_else(|| Miss::fail(format!("no DaemonSet {}", title(wanted)), "it"))

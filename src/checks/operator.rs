@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::{
-    check::{Check, Miss, Missed, Outcome, none},
+    check::{Check, Miss, Outcome, none},
     evidence::Evidence,
     inventory, nodes,
     object::{
@@ -78,12 +78,12 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 /// The operator that the stack wants, and its container.
-fn wanted(e: &Evidence) -> Result<(&Value, &Value), Missed> {
+fn wanted(e: &Evidence) -> Result<(&Value, &Value), Miss> {
     inventory::operator(e).ok_or_else(|| Miss::skip("the stack has no Prometheus operator"))
 }
 
 /// The live operator and its container.
-fn operator(e: &Evidence) -> Result<(&Value, &Value), Missed> {
+fn operator(e: &Evidence) -> Result<(&Value, &Value), Miss> {
     let (wanted, container) = wanted(e)?;
     let live = e
         .live(wanted)
@@ -188,7 +188,7 @@ fn kubelet_service(e: &Evidence, _: &'static str) -> Outcome {
             "the operator makes it",
         ));
     }
-    let listed: Vec<&str> = super::targets::slices(e, in_namespace, named)
+    let listed: Vec<&str> = super::pool::slices(e, in_namespace, named)
         .flat_map(|slice| items(slice, "/endpoints"))
         .flat_map(|endpoint| texts(endpoint, "/addresses"))
         .collect();
@@ -221,7 +221,7 @@ fn kubelet_stale(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 /// The applied webhooks, live: configuration and webhook.
-fn webhooks(e: &Evidence) -> Result<Vec<(&Value, &Value)>, Missed> {
+fn webhooks(e: &Evidence) -> Result<Vec<(&Value, &Value)>, Miss> {
     let kinds = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
     let wanted: Vec<&Value> = kinds.iter().flat_map(|kind| e.applied(kind)).collect();
     if wanted.is_empty() {

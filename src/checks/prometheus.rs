@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::{
-    check::{Check, Miss, Missed, Outcome, few, none},
+    check::{Check, Miss, Outcome, few, none},
     evidence::{Evidence, excerpt},
     object::{
         condition, container, flag, full_title, items, mount_of, name, name_of, namespace, number, owned_by,
@@ -52,7 +52,7 @@ pub(super) const CHECKS: &[Check] = &[
         .reads(&["StatefulSet"])
         .hint("it holds what was in Secrets: on a disk it would stay there"),
     Check::new("prom.service", "the Services of Prometheus lead to its pods", service)
-        .needs(&["inventory.services"])
+        .needs(&["inventory.services", "prom.pod"])
         .reads(&["Service", "Pod", "StatefulSet"]),
     Check::new("prom.storage", "Prometheus keeps its samples where the stack says", storage)
         .needs(&["inventory.statefulsets"])
@@ -122,7 +122,7 @@ pub(super) fn carried_out(e: &Evidence, kind: &str) -> Outcome {
     Ok(few(&seen))
 }
 
-/// Readiness and owner of the StatefulSets that the operator made.
+/// Readiness and owner of the `StatefulSet`s that the operator made.
 pub(super) fn made(e: &Evidence, kind: &str) -> Outcome {
     let mut seen = Vec::new();
     for set in workload::made_for(e, kind)? {
@@ -182,12 +182,12 @@ pub(super) fn running(e: &Evidence, kind: &str, containers: &[&str]) -> Outcome 
     )
 }
 
-/// A container of each StatefulSet that the operator made.
+/// A container of each `StatefulSet` that the operator made.
 pub(super) fn main_containers<'a>(
     e: &'a Evidence,
     kind: &str,
     named: &str,
-) -> Result<Vec<(&'a Value, &'a Value)>, Missed> {
+) -> Result<Vec<(&'a Value, &'a Value)>, Miss> {
     let sets = workload::made_for(e, kind)?;
     sets.into_iter()
         .map(|set| {

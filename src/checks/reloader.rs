@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::{
-    check::{Check, Miss, Missed, Outcome, few, none},
+    check::{Check, Miss, Outcome, few, none},
     evidence::Evidence,
     inventory,
     object::{flag, flags, items, mount_of, name_of, text, title},
@@ -58,7 +58,7 @@ struct Pair<'a> {
     port: &'static str,
 }
 
-fn pairs(e: &Evidence) -> Result<Vec<Pair<'_>>, Missed> {
+fn pairs(e: &Evidence) -> Result<Vec<Pair<'_>>, Miss> {
     let mut pairs = Vec::new();
     for (kind, program, port) in WATCHED {
         if e.applied(kind).next().is_some() {

@@ -3,10 +3,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    check::{Check, Miss, Missed, Outcome, few, none},
+    check::{Check, Miss, Outcome, few, none},
     evidence::Evidence,
     object::{items, text, title},
-    targets::chooses,
+    pool::chooses,
 };
 
 const RULES: &str = "prometheus:/api/v1/rules";
@@ -37,7 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 /// The groups that Prometheus should have: of every rule object that it chooses.
-fn wanted(e: &Evidence) -> Result<BTreeSet<String>, Missed> {
+fn wanted(e: &Evidence) -> Result<BTreeSet<String>, Miss> {
     let live: Vec<&Value> = e
         .some_applied("Prometheus")?
         .into_iter()

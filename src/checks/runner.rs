@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    check::{Check, How, Missed},
+    check::{Check, How, Miss},
     evidence::Evidence,
     list,
 };
@@ -170,7 +170,7 @@ fn decide(
     }
 }
 
-fn missed(check: &Check, mut finding: Finding, miss: Missed) -> Answered {
+fn missed(check: &Check, mut finding: Finding, miss: Miss) -> Answered {
     finding.state = match (miss.how, check.severity) {
         (How::Skips, _) => CheckState::Skip,
         (How::Waits, _) | (How::Fails, Severity::Warning) => CheckState::Warn,
@@ -180,7 +180,7 @@ fn missed(check: &Check, mut finding: Finding, miss: Missed) -> Answered {
     finding.expected = miss.expected;
     if miss.how != How::Skips {
         finding.hint = miss.hint.or_else(|| check.hint.map(str::to_owned));
-        finding.fix = miss.fix.or_else(|| check.fix.map(str::to_owned));
+        finding.fix = check.fix.map(str::to_owned);
     }
     Answered {
         finding,

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    check::{Check, Miss, Missed, Outcome, none},
+    check::{Check, Miss, Outcome, none},
     cluster::backing,
     evidence::{Evidence, excerpt},
     object::{items, label, name, namespace, number, text, title},
@@ -57,7 +57,7 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 /// The shop's objects of a kind, as the stack wants them.
-fn parts<'a>(e: &'a Evidence, kind: &str) -> Result<Vec<&'a Value>, Missed> {
+fn parts<'a>(e: &'a Evidence, kind: &str) -> Result<Vec<&'a Value>, Miss> {
     let found: Vec<&Value> = e
         .applied(kind)
         .filter(|object| label(object, "app.kubernetes.io/part-of") == PART)

@@ -1,11 +1,11 @@
 use serde_json::Value;
 
 use super::{
-    check::{Check, Miss, Missed, Outcome, none},
+    check::{Check, Miss, Outcome, none},
     evidence::Evidence,
     object::{full_title, items, keys, label, name, namespace, owned_by, text, title, truth},
+    pool::{Pool, pools},
     rules::unchosen,
-    targets::pools,
     workload,
 };
 
@@ -165,7 +165,7 @@ fn unselected(e: &Evidence, _: &'static str) -> Outcome {
 
 fn ports(e: &Evidence, _: &'static str) -> Outcome {
     let pools = pools(e)?;
-    let wrong: Vec<String> = pools.iter().filter_map(super::targets::Pool::unmatched).collect();
+    let wrong: Vec<String> = pools.iter().filter_map(Pool::unmatched).collect();
     none(
         &wrong,
         format!("{} endpoints", pools.len()),
@@ -203,7 +203,7 @@ fn owners(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 /// The text of the loaded configuration.
-fn config(e: &Evidence) -> Result<String, Missed> {
+fn config(e: &Evidence) -> Result<String, Miss> {
     e.some_applied("Prometheus")?;
     let answer = e.json(CONFIG)?;
     match text(&answer, "/data/yaml") {

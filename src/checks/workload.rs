@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::{
-    check::{Miss, Missed},
+    check::Miss,
     evidence::Evidence,
     object::{
         condition, expression, full_title, items, name, namespace, number, owned_by, selects, text, truth,
@@ -80,7 +80,7 @@ pub(super) fn pods<'a>(e: &'a Evidence, workload: &'a Value) -> Vec<&'a Value> {
         .collect()
 }
 
-/// The StatefulSets that the operator makes: of each applied Prometheus one a shard, of each Alertmanager one.
+/// The `StatefulSet`s that the operator makes: of each applied Prometheus one a shard, of each Alertmanager one.
 pub(super) fn operated(e: &Evidence) -> Vec<(&Value, String)> {
     let prometheus = e.applied("Prometheus").flat_map(|object| {
         let shards = object
@@ -102,8 +102,8 @@ pub(super) fn operated(e: &Evidence) -> Vec<(&Value, String)> {
     prometheus.chain(alertmanager).collect()
 }
 
-/// The live StatefulSets that the operator made for the applied objects of a kind.
-pub(super) fn made_for<'a>(e: &'a Evidence, kind: &str) -> Result<Vec<&'a Value>, Missed> {
+/// The live `StatefulSet`s that the operator made for the applied objects of a kind.
+pub(super) fn made_for<'a>(e: &'a Evidence, kind: &str) -> Result<Vec<&'a Value>, Miss> {
     e.some_applied(kind)?;
     let of_kind = operated(e)
         .into_iter()
@@ -133,7 +133,7 @@ pub(super) fn all(e: &Evidence) -> Vec<Result<&Value, String>> {
     made.chain(applied).collect()
 }
 
-/// The ReplicaSets of a Deployment that are asked for pods.
+/// The `ReplicaSet`s of a Deployment that are asked for pods.
 pub(super) fn active_replica_sets<'a>(e: &'a Evidence, deployment: &Value) -> Vec<&'a Value> {
     e.all("ReplicaSet")
         .iter()
@@ -141,7 +141,7 @@ pub(super) fn active_replica_sets<'a>(e: &'a Evidence, deployment: &Value) -> Ve
         .collect()
 }
 
-/// The nodes on which a DaemonSet should have a pod.
+/// The nodes on which a `DaemonSet` should have a pod.
 pub(super) fn nodes<'a>(e: &'a Evidence, set: &Value) -> Vec<&'a Value> {
     let Some(spec) = set.pointer("/spec/template/spec") else {
         return Vec::new();
@@ -172,7 +172,7 @@ fn takes(node: &Value, spec: &Value) -> bool {
             .all(|taint| tolerated(taint, spec))
 }
 
-/// Whether a taint keeps no pod of a DaemonSet away: the controller adds tolerations for a node's own troubles.
+/// Whether a taint keeps no pod of a `DaemonSet` away: the controller adds tolerations for a node's own troubles.
 fn tolerated(taint: &Value, spec: &Value) -> bool {
     const OWN: [&str; 7] = [
         "not-ready",

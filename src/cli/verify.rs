@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     checks::{self, Answered, Ask, Evidence},
+    engine::Cancel,
     model::{CheckLevel, CheckState, Finding, VerifySummary},
     output::{self, Verified, precise},
 };
@@ -35,7 +36,7 @@ Exit codes: 0 all hold (warnings allowed), 5 a check does not hold, 7 the API se
 9 the time to wait ran out.";
 
 /// How long `apply` waits for what needs time: targets, rules, the Watchdog.
-const AFTER_APPLY: Duration = Duration::from_secs(300);
+const AFTER_APPLY: Duration = Duration::from_mins(5);
 /// How long to wait before asking again.
 const PAUSE: Duration = Duration::from_secs(3);
 
@@ -236,7 +237,16 @@ async fn wait(
     }
     loop {
         let reads = checks::reads(&ask, evidence.simulated);
-        evidence::collect(session, &reads, evidence).await?;
+        let again = began.elapsed() + PAUSE <= within && cancel.stopped().is_none();
+        match evidence::collect(session, &reads, evidence).await {
+            Ok(()) => {}
+            // A server that starts again is one more thing that time may mend.
+            Err(error) if error.exit == Exit::Unreachable && again => {
+                pause(&mut cancel).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
         let answered = checks::run(&ask, evidence);
         let open: Vec<&Finding> = answered
             .iter()
@@ -252,10 +262,14 @@ async fn wait(
             told = line;
         }
         ask.before.clone_from(&answered);
-        tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
-            _ = cancel.wait() => {}
-        }
+        pause(&mut cancel).await;
+    }
+}
+
+async fn pause(cancel: &mut Cancel) {
+    tokio::select! {
+        () = tokio::time::sleep(PAUSE) => {}
+        _ = cancel.wait() => {}
     }
 }
 

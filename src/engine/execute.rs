@@ -11,17 +11,16 @@ use tokio::{
 };
 
 use super::{
-    Refreshed, Run, Seen,
+    Refreshed, Run,
     graph::{Edges, edges},
     ledger::Ledger,
     node::{Ended, Message},
-    refresh,
     start::{Start, conflict, failure},
     wait::Looker,
 };
 use crate::{
-    model::{Action, Address, EventKind, Failure, Outcome, Plan, Reason, Report, Step, Until, Verb},
-    resource::{Kind, Observed, ResourceError},
+    model::{Action, Address, EventKind, Failure, Outcome, Plan, Reason, Report, Until, Verb},
+    resource::{Kind, ResourceError},
     state::{Loaded, Record, Snapshot, StateError, Store},
 };
 
@@ -108,12 +107,12 @@ pub(super) struct Coordinator<'a> {
     pub(super) kinds: BTreeMap<&'a str, Arc<dyn Kind>>,
     pub(super) at_once: BTreeMap<&'a str, Arc<Semaphore>>,
     pub(super) lookers: BTreeMap<&'a str, Looker>,
-    index: HashMap<Address, usize>,
+    pub(super) index: HashMap<Address, usize>,
     states: Vec<State>,
     applied: Vec<bool>,
-    edges: Edges,
+    pub(super) edges: Edges,
     /// What could not be asked about before that resource is there.
-    after: HashMap<Address, Vec<Address>>,
+    pub(super) after: HashMap<Address, Vec<Address>>,
     /// What goes along when that resource goes.
     pub(super) inside: HashMap<Address, Vec<Address>>,
     pub(super) refreshed: Refreshed,
@@ -123,7 +122,7 @@ pub(super) struct Coordinator<'a> {
     /// Steps whose needs are all met and that have not been started.
     ready: Vec<usize>,
     running: JoinSet<(usize, Ended)>,
-    looking: JoinSet<Refreshed>,
+    pub(super) looking: JoinSet<Refreshed>,
     started: HashMap<usize, Instant>,
     pub(super) tell: mpsc::Sender<Message>,
     told: mpsc::Receiver<Message>,
@@ -158,29 +157,6 @@ impl Coordinator<'_> {
             }
         }
         self.finish(verb).await
-    }
-
-    /// Steps that could not be asked about wait for one more look, once what they live in is there.
-    fn hold_back(&mut self) {
-        for (i, step) in self.plan.steps.iter().enumerate() {
-            if let Some(Reason::GoesWith(other)) = &step.reason {
-                self.inside
-                    .entry(other.clone())
-                    .or_default()
-                    .push(step.address.clone());
-            }
-            let Some(Seen::After(other)) = self.refreshed.found.get(&step.address).map(|found| &found.seen)
-            else {
-                continue;
-            };
-            self.after
-                .entry(other.clone())
-                .or_default()
-                .push(step.address.clone());
-            if let Some(open) = self.edges.open.get_mut(i) {
-                *open += 1;
-            }
-        }
     }
 
     /// Starts every step whose needs are met, until a stop comes.
@@ -315,7 +291,7 @@ impl Coordinator<'_> {
         }
     }
 
-    fn one_less(&mut self, node: usize) {
+    pub(super) fn one_less(&mut self, node: usize) {
         if let Some(open) = self.edges.open.get_mut(node) {
             *open = open.saturating_sub(1);
             if *open == 0 && self.states.get(node) == Some(&State::Open) {
@@ -362,63 +338,6 @@ impl Coordinator<'_> {
         self.apply(i);
         self.satisfy(i, Until::Ready);
         self.look_again(step);
-    }
-
-    /// What lives in this resource could not be asked about before it was there: now it can.
-    fn look_again(&mut self, step: &Step) {
-        let Some(waiting) = self.after.remove(&step.address) else {
-            return;
-        };
-        let made = matches!(step.action, Action::Create | Action::Replace);
-        let (empty, waiting): (Vec<_>, Vec<_>) = waiting
-            .into_iter()
-            .partition(|address| made && self.lives_in(address, &step.address));
-        for address in empty {
-            // It lives in what this run made a moment ago: nothing of ours is in there.
-            if let Some(found) = self.refreshed.found.get_mut(&address) {
-                found.seen = Seen::Known(Observed::Absent);
-            }
-            self.release(&address);
-        }
-        if waiting.is_empty() {
-            return;
-        }
-        let open = waiting
-            .into_iter()
-            .filter_map(|address| Some((address.clone(), self.refreshed.found.get(&address)?.clone())))
-            .collect();
-        let (run, outputs) = (self.run.clone(), self.outputs.clone());
-        self.looking
-            .spawn(async move { refresh::again(&run, open, &outputs).await });
-    }
-
-    /// Whether a resource is inside another one, and not only refers to it.
-    fn lives_in(&self, address: &Address, other: &Address) -> bool {
-        let Some(found) = self.refreshed.found.get(address) else {
-            return false;
-        };
-        let mut target = found.target.clone();
-        target.outputs.extend(
-            self.outputs
-                .get(other)
-                .map(|outputs| (other.clone(), Arc::clone(outputs))),
-        );
-        self.kinds
-            .get(found.kind())
-            .is_some_and(|kind| kind.goes_with(&target).as_ref() == Some(other))
-    }
-
-    fn looked(&mut self, refreshed: Refreshed) {
-        for (address, found) in refreshed.found {
-            self.refreshed.found.insert(address.clone(), found);
-            self.release(&address);
-        }
-    }
-
-    fn release(&mut self, address: &Address) {
-        if let Some(&i) = self.index.get(address) {
-            self.one_less(i);
-        }
     }
 
     /// A step failed: everything that waits for it, directly or not, is skipped; the others go on.

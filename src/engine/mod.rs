@@ -7,6 +7,7 @@
 mod cancel;
 mod execute;
 mod graph;
+mod later;
 mod ledger;
 mod lint;
 mod node;

@@ -106,8 +106,13 @@ pub(super) async fn create(clusters: &Clusters, target: &Target) -> Result<Made,
     let path = item.path(&cluster).await?;
     let ephemeral = item.cluster_outputs()?.get("ephemeral") == Some(&Value::Bool(true));
     // On a cluster of others someone may have made one of this name since we looked; applying would merge into it.
-    if !ephemeral && let Some(live) = cluster.find(&path).await? {
-        let whose = item.foreign(&live);
+    let live = if ephemeral {
+        None
+    } else {
+        cluster.find(&path).await?
+    };
+    if let Some(live) = live.as_ref().filter(|live| !just_made(&item, live)) {
+        let whose = item.foreign(live);
         let cause = if whose.is_some() {
             Cause::Refused
         } else {
@@ -117,10 +122,20 @@ pub(super) async fn create(clusters: &Clusters, target: &Target) -> Result<Made,
         return Err(ResourceError::new(cause, format!("it exists meanwhile{whose}"))
             .hint("run the same command again to see what it would do"));
     }
-    let object = prepared(&item, None)?;
+    let mut object = prepared(&item, live.as_ref())?;
+    if let Some(live) = &live {
+        bind(&mut object, "uid", live);
+    }
     let answer = apply(&cluster, &path, &object, Mode::Polite).await;
-    let answer = answer.map_err(|error| refused(clusters, &item, &object, None, error))?;
+    let answer = answer.map_err(|error| refused(clusters, &item, &object, live.as_ref(), error))?;
     made(clusters, &cluster, &item, &answer)
+}
+
+/// Whether it is what an earlier call of ours made whose answer was lost.
+fn just_made(item: &Item<'_>, live: &Value) -> bool {
+    let marks = live.pointer("/metadata/annotations");
+    let mark = marks.and_then(|marks| marks.get(OWNER)?.as_str());
+    mark == Some(&item.mark()) && live.pointer("/metadata/deletionTimestamp").is_none()
 }
 
 /// Changes an object in place.

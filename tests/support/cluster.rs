@@ -69,6 +69,7 @@ impl Cluster {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+        #[expect(clippy::zombie_processes, reason = "it outlives this process")]
         let mut guard = guard.spawn().unwrap();
         std::mem::forget(guard.stdin.take());
     }
@@ -125,16 +126,6 @@ impl Cluster {
     /// The kubeconfig file of its administrator.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.folder.join("clusters").join(NAME).join("kubeconfig.yaml")
-    }
-
-    /// The only context in that file.
-    pub(crate) fn context(&self) -> String {
-        format!("kwok-{NAME}")
-    }
-
-    /// The head of a stack file for it: name and cluster. Components follow.
-    pub(crate) fn stack(&self, name: &str) -> String {
-        stack(name, &self.kubeconfig(), &self.context())
     }
 
     /// Runs kubectl and returns what it prints.

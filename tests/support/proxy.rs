@@ -5,10 +5,8 @@
 use std::{
     convert::Infallible,
     fs, io,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -66,8 +64,6 @@ impl Sent {
 pub(crate) enum Fault {
     /// It is not passed on; this is the answer.
     Status(u16),
-    /// It is passed on after this time.
-    Delay(Duration),
     /// It is not passed on, and the connection ends.
     Drop,
     /// It is passed on, and the connection ends without the answer.
@@ -100,7 +96,6 @@ struct Upstream {
 /// A running proxy; it ends with its value.
 pub(crate) struct Proxy {
     shared: Arc<Shared>,
-    address: SocketAddr,
     folder: tempfile::TempDir,
     _runtime: Runtime,
 }
@@ -133,7 +128,6 @@ impl Proxy {
         fs::write(folder.path().join("kubeconfig.yaml"), config.to_string()).unwrap();
         Self {
             shared,
-            address,
             folder,
             _runtime: runtime,
         }
@@ -146,10 +140,6 @@ impl Proxy {
     /// The head of a stack file that reaches the cluster through this proxy.
     pub(crate) fn stack(&self, name: &str) -> String {
         cluster::stack(name, &self.kubeconfig(), CONTEXT)
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
     }
 
     /// All requests since the last call.
@@ -323,7 +313,6 @@ async fn serve(
             return Ok(response.body(full(text.to_string())).unwrap());
         }
         Some(Fault::Drop) => return Err(io::Error::other("dropped")),
-        Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
         Some(Fault::LoseAnswer) | None => {}
     }
     head.headers

@@ -235,14 +235,13 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            if self.began.elapsed() > self.limit {
-                panic!(
-                    "still running after {:?}:\n{}\n{}",
-                    self.limit,
-                    self.stdout.text(),
-                    self.stderr()
-                );
-            }
+            assert!(
+                self.began.elapsed() < self.limit,
+                "still running after {:?}:\n{}\n{}",
+                self.limit,
+                self.stdout.text(),
+                self.stderr()
+            );
             thread::sleep(Duration::from_millis(5));
         };
         Run {

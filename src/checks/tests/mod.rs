@@ -48,7 +48,10 @@ pub(super) fn set(e: &mut Evidence, kind: &str, named: &str, pointer: &str, valu
         .unwrap_or_else(|| panic!("{kind} {named} has no {parent}"));
     match parent {
         Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
-        parent => parent[key.replace("~1", "/")] = value,
+        Value::Object(fields) => drop(fields.insert(key.replace("~1", "/"), value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            panic!("{pointer} is in no map")
+        }
     }
 }
 

@@ -28,10 +28,10 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "cluster:/readyz?verbose",
             200,
             "[+]ping ok\n[-]etcd failed: reason withheld\n",
-        )
+        );
     }),
     ("cluster.version", |e| {
-        edited(e, "cluster:/version", |v| v["minor"] = json!("24"))
+        edited(e, "cluster:/version", |v| v["minor"] = json!("24"));
     }),
     ("cluster.dns", |e| {
         set(
@@ -40,10 +40,10 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "kube-dns",
             "/spec/selector",
             json!({"k8s-app": "other"}),
-        )
+        );
     }),
     ("cluster.kube-proxy", |e| {
-        set(e, "DaemonSet", "kube-proxy", "/status/numberAvailable", json!(0))
+        set(e, "DaemonSet", "kube-proxy", "/status/numberAvailable", json!(0));
     }),
     ("cluster.default-storageclass", |e| {
         wanted(e, "Prometheus", P)["spec"]["storage"] = json!({"volumeClaimTemplate": {"spec": {}}});
@@ -51,7 +51,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
     }),
     ("cluster.webhooks-alive", |e| remove(e, "Service", OPERATOR)),
     ("nodes.ready", |e| {
-        condition(e, "Node", &node(e, 0), "Ready", "False")
+        condition(e, "Node", &node(e, 0), "Ready", "False");
     }),
     ("nodes.count", |e| {
         let worker = node_where(e, |node| {
@@ -61,7 +61,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
         remove(e, "Node", &worker);
     }),
     ("nodes.pressure", |e| {
-        condition(e, "Node", &node(e, 0), "DiskPressure", "True")
+        condition(e, "Node", &node(e, 0), "DiskPressure", "True");
     }),
     ("nodes.schedulable", |e| {
         let node = node(e, 1);
@@ -86,7 +86,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
         condition(e, "Pod", &pod, "PodScheduled", "False");
     }),
     ("inventory.statefulsets", |e| {
-        remove(e, "StatefulSet", ALERTMANAGER)
+        remove(e, "StatefulSet", ALERTMANAGER);
     }),
     ("inventory.deployments", |e| remove(e, "Deployment", "frontend")),
     ("inventory.replicasets", |e| {
@@ -103,13 +103,13 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
     }),
     ("inventory.pods", |e| remove(e, "Pod", &format!("{PROMETHEUS}-0"))),
     ("inventory.services", |e| {
-        remove(e, "Service", "prometheus-operated")
+        remove(e, "Service", "prometheus-operated");
     }),
     ("inventory.configmaps", |e| {
-        remove(e, "ConfigMap", &format!("{PROMETHEUS}-rulefiles-0"))
+        remove(e, "ConfigMap", &format!("{PROMETHEUS}-rulefiles-0"));
     }),
     ("inventory.secrets", |e| {
-        remove(e, "Secret", &format!("{ALERTMANAGER}-generated"))
+        remove(e, "Secret", &format!("{ALERTMANAGER}-generated"));
     }),
     ("inventory.monitors", |e| remove(e, "ServiceMonitor", EXPORTER)),
     ("workloads.ready", |e| {
@@ -119,7 +119,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "cartservice",
             "/status/availableReplicas",
             json!(0),
-        )
+        );
     }),
     ("workloads.containers", |e| {
         let pod = format!("{PROMETHEUS}-0");
@@ -138,13 +138,13 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "adservice",
             "/status/availableReplicas",
             json!(0),
-        )
+        );
     }),
     ("demo.services", |e| {
-        set(e, "Service", "cartservice", "/spec/selector/app", json!("nobody"))
+        set(e, "Service", "cartservice", "/spec/selector/app", json!("nobody"));
     }),
     ("demo.wiring", |e| {
-        set(e, "Service", "cartservice", "/spec/ports/0/port", json!(7071))
+        set(e, "Service", "cartservice", "/spec/ports/0/port", json!(7071));
     }),
     ("demo.external", |e| e.profile = "existing".into()),
     ("demo.health", |e| answered(e, "frontend:/_healthz", 500, "no")),
@@ -154,14 +154,14 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "frontend:/",
             500,
             "rpc error: code = Unavailable desc = could not retrieve products",
-        )
+        );
     }),
     ("demo.traffic", |e| {
-        samples_of(e, "container_network_receive", |samples| samples.clear())
+        samples_of(e, "container_network_receive", Vec::clear);
     }),
     ("crds.present", |e| remove(e, "CustomResourceDefinition", CRD)),
     ("crds.established", |e| {
-        condition(e, "CustomResourceDefinition", CRD, "Established", "False")
+        condition(e, "CustomResourceDefinition", CRD, "Established", "False");
     }),
     ("crds.served", |e| {
         set(
@@ -170,10 +170,10 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             CRD,
             "/spec/versions/0/served",
             json!(false),
-        )
+        );
     }),
     ("operator.deployment", |e| {
-        set(e, "Deployment", OPERATOR, "/status/availableReplicas", json!(0))
+        set(e, "Deployment", OPERATOR, "/status/availableReplicas", json!(0));
     }),
     ("operator.args", |e| remove(e, "Secret", ADMISSION)),
     ("operator.single", |e| {
@@ -194,7 +194,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
     }),
     ("operator.webhook-config", |e| remove(e, "Service", OPERATOR)),
     ("operator.webhook-ca", |e| {
-        set(e, "Secret", ADMISSION, "/data/ca", json!("b3RoZXI="))
+        set(e, "Secret", ADMISSION, "/data/ca", json!("b3RoZXI="));
     }),
     ("operator.webhook-stamp", |e| {
         let rule = "monitoring-kube-prometheus-general";
@@ -213,8 +213,8 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
     }),
     ("operator.ready", |e| {
         samples_of(e, "prometheus_operator_ready", |samples| {
-            samples[0]["value"][1] = json!("0")
-        })
+            samples[0]["value"][1] = json!("0");
+        });
     }),
     ("operator.syncs", |e| {
         samples_of(e, "prometheus_operator_syncs", |samples| {
@@ -230,7 +230,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
         });
     }),
     ("prom.cr", |e| {
-        condition(e, "Prometheus", P, "Reconciled", "False")
+        condition(e, "Prometheus", P, "Reconciled", "False");
     }),
     ("prom.statefulset", |e| remove(e, "Prometheus", P)),
     ("prom.pod", |e| {
@@ -240,7 +240,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             &format!("{PROMETHEUS}-0"),
             "/status/containerStatuses/1/ready",
             json!(false),
-        )
+        );
     }),
     ("prom.image", |e| {
         set_main(
@@ -249,7 +249,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "prometheus",
             "image",
             json!("prom/prometheus:latest"),
-        )
+        );
     }),
     ("prom.args", |e| {
         replace_arg(
@@ -258,7 +258,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "prometheus",
             "--config.file",
             "--config.file=/etc/prometheus/prometheus.yml",
-        )
+        );
     }),
     ("prom.mounts", |e| rename_volume(e, PROMETHEUS, "web-config")),
     ("prom.config-out", |e| {
@@ -280,31 +280,31 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             P,
             "/spec/selector",
             json!({"app.kubernetes.io/name": "prometheus", "x": "y"}),
-        )
+        );
     }),
     ("prom.storage", |e| {
-        wanted(e, "Prometheus", P)["spec"]["storage"] = json!({"volumeClaimTemplate": {"spec": {}}})
+        wanted(e, "Prometheus", P)["spec"]["storage"] = json!({"volumeClaimTemplate": {"spec": {}}});
     }),
     ("prom.ready", |e| {
-        answered(e, "prometheus:/-/ready", 503, "Service Unavailable")
+        answered(e, "prometheus:/-/ready", 503, "Service Unavailable");
     }),
     ("prom.version", |e| {
         edited(e, "prometheus:/api/v1/status/buildinfo", |v| {
-            v["data"]["version"] = json!("2.26.0")
-        })
+            v["data"]["version"] = json!("2.26.0");
+        });
     }),
     ("prom.runtime", |e| {
         edited(e, "prometheus:/api/v1/status/runtimeinfo", |v| {
-            v["data"]["reloadConfigSuccess"] = json!(false)
-        })
+            v["data"]["reloadConfigSuccess"] = json!(false);
+        });
     }),
     ("prom.ingest", |e| {
-        samples_of(e, "prometheus_tsdb_head", |samples| samples.clear())
+        samples_of(e, "prometheus_tsdb_head", Vec::clear);
     }),
     ("prom.alertmanagers", |e| {
         edited(e, "prometheus:/api/v1/alertmanagers", |v| {
-            v["data"]["activeAlertmanagers"] = json!([])
-        })
+            v["data"]["activeAlertmanagers"] = json!([]);
+        });
     }),
     ("reloader.image", |e| {
         set_main(
@@ -313,7 +313,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "config-reloader",
             "image",
             json!("quay.io/other:v1"),
-        )
+        );
     }),
     ("reloader.args", |e| {
         replace_arg(
@@ -322,7 +322,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "config-reloader",
             "--reload-url",
             "--reload-url=http://127.0.0.1:9999/-/reload",
-        )
+        );
     }),
     ("reloader.mounts", |e| {
         set_mount(
@@ -332,7 +332,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "config-out",
             "name",
             json!("other"),
-        )
+        );
     }),
     ("reloader.rules", |e| {
         replace_arg(
@@ -341,7 +341,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "config-reloader",
             "--watched-dir=/etc/prometheus/rules",
             "--log-level=info",
-        )
+        );
     }),
     ("reloader.init", |e| {
         set(
@@ -350,7 +350,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             PROMETHEUS,
             "/spec/template/spec/initContainers",
             json!([]),
-        )
+        );
     }),
     ("reloader.prometheus", |e| {
         answered(
@@ -358,7 +358,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "prometheus-reloader:/metrics",
             200,
             "reloader_last_reload_successful 0\n",
-        )
+        );
     }),
     ("reloader.alertmanager", |e| {
         answered(
@@ -366,13 +366,13 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "alertmanager-reloader:/metrics",
             200,
             "reloader_last_reload_successful 0\n",
-        )
+        );
     }),
     ("wiring.volumes", |e| {
-        remove(e, "ConfigMap", "monitoring-dashboard-nodes")
+        remove(e, "ConfigMap", "monitoring-dashboard-nodes");
     }),
     ("wiring.prom-secret", |e| {
-        set(e, "Secret", PROMETHEUS, "/data", json!({}))
+        set(e, "Secret", PROMETHEUS, "/data", json!({}));
     }),
     ("wiring.am-secret", |e| {
         set(
@@ -381,7 +381,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             &format!("{ALERTMANAGER}-generated"),
             "/data",
             json!({}),
-        )
+        );
     }),
     ("wiring.rulefiles", |e| {
         set(
@@ -390,7 +390,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             &format!("{PROMETHEUS}-rulefiles-0"),
             "/data",
             json!({}),
-        )
+        );
     }),
     ("wiring.unselected", |e| {
         set(
@@ -399,7 +399,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             EXPORTER,
             "/metadata/labels/release",
             json!("other"),
-        )
+        );
     }),
     ("wiring.ports", |e| {
         set(
@@ -408,67 +408,67 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             EXPORTER,
             "/spec/endpoints/0/port",
             json!("web"),
-        )
+        );
     }),
     ("wiring.owners", |e| remove(e, "Alertmanager", A)),
     ("wiring.config-loaded", |e| {
         edited(e, "prometheus:/api/v1/status/config", |v| {
-            v["data"]["yaml"] = json!("scrape_configs: []\nglobal: {}\n")
+            v["data"]["yaml"] = json!("scrape_configs: []\nglobal: {}\n");
         });
     }),
     ("wiring.external-labels", |e| {
         edited(e, "prometheus:/api/v1/status/config", |v| {
-            v["data"]["yaml"] = json!("    prometheus_replica: $(POD_NAME)\n")
+            v["data"]["yaml"] = json!("    prometheus_replica: $(POD_NAME)\n");
         });
     }),
     ("targets.kubelet", |e| {
-        down(e, "monitoring-kube-prometheus-kubelet/0")
+        down(e, "monitoring-kube-prometheus-kubelet/0");
     }),
     ("targets.cadvisor", |e| {
-        missing(e, "monitoring-kube-prometheus-kubelet/1")
+        missing(e, "monitoring-kube-prometheus-kubelet/1");
     }),
     ("targets.node-exporter", |e| {
-        missing(e, "monitoring-prometheus-node-exporter/0")
+        missing(e, "monitoring-prometheus-node-exporter/0");
     }),
     ("targets.apiserver", |e| {
-        missing(e, "monitoring-kube-prometheus-apiserver/0")
+        missing(e, "monitoring-kube-prometheus-apiserver/0");
     }),
     ("targets.controller-manager", |e| {
-        down(e, "monitoring-kube-prometheus-kube-controller-manager/0")
+        down(e, "monitoring-kube-prometheus-kube-controller-manager/0");
     }),
     ("targets.scheduler", |e| {
-        nobody_behind(e, "monitoring-kube-prometheus-kube-scheduler")
+        nobody_behind(e, "monitoring-kube-prometheus-kube-scheduler");
     }),
     ("targets.etcd", |e| {
-        remove(e, "ServiceMonitor", "monitoring-kube-prometheus-kube-etcd")
+        remove(e, "ServiceMonitor", "monitoring-kube-prometheus-kube-etcd");
     }),
     ("targets.kube-proxy", |e| {
-        down(e, "monitoring-kube-prometheus-kube-proxy/0")
+        down(e, "monitoring-kube-prometheus-kube-proxy/0");
     }),
     ("targets.coredns", |e| {
-        missing(e, "monitoring-kube-prometheus-coredns/0")
+        missing(e, "monitoring-kube-prometheus-coredns/0");
     }),
     ("targets.kube-state-metrics", |e| {
-        missing(e, "monitoring-kube-state-metrics/0")
+        missing(e, "monitoring-kube-state-metrics/0");
     }),
     ("targets.grafana", |e| down(e, "monitoring-grafana/0")),
     ("targets.operator", |e| {
-        down(e, "monitoring-kube-prometheus-operator/0")
+        down(e, "monitoring-kube-prometheus-operator/0");
     }),
     ("targets.prometheus", |e| {
-        missing(e, "monitoring-kube-prometheus-prometheus/0")
+        missing(e, "monitoring-kube-prometheus-prometheus/0");
     }),
     ("targets.prometheus-reloader", |e| {
-        down(e, "monitoring-kube-prometheus-prometheus/1")
+        down(e, "monitoring-kube-prometheus-prometheus/1");
     }),
     ("targets.alertmanager", |e| {
-        missing(e, "monitoring-kube-prometheus-alertmanager/0")
+        missing(e, "monitoring-kube-prometheus-alertmanager/0");
     }),
     ("targets.alertmanager-reloader", |e| {
-        missing(e, "monitoring-kube-prometheus-alertmanager/1")
+        missing(e, "monitoring-kube-prometheus-alertmanager/1");
     }),
     ("targets.monitors", |e| {
-        down(e, "monitoring-kube-prometheus-kubelet/2")
+        down(e, "monitoring-kube-prometheus-kubelet/2");
     }),
     ("targets.duplicate", |e| {
         edited(e, TARGETS, |v| {
@@ -478,24 +478,24 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
         });
     }),
     ("rules.loaded", |e| {
-        edited(e, RULES, |v| v["data"]["groups"] = json!([]))
+        edited(e, RULES, |v| v["data"]["groups"] = json!([]));
     }),
     ("rules.health", |e| {
         edited(e, RULES, |v| {
-            v["data"]["groups"][0]["rules"][0]["health"] = json!("err")
+            v["data"]["groups"][0]["rules"][0]["health"] = json!("err");
         });
     }),
     ("prom.watchdog", |e| {
-        rule(e, "Watchdog", |rule| rule["state"] = json!("inactive"))
+        rule(e, "Watchdog", |rule| rule["state"] = json!("inactive"));
     }),
     ("rules.alerts", |e| {
-        rule(e, "TargetDown", |rule| rule["state"] = json!("firing"))
+        rule(e, "TargetDown", |rule| rule["state"] = json!("firing"));
     }),
     ("am.cr", |e| {
-        condition(e, "Alertmanager", A, "Available", "Degraded")
+        condition(e, "Alertmanager", A, "Available", "Degraded");
     }),
     ("am.statefulset", |e| {
-        set(e, "StatefulSet", ALERTMANAGER, "/status/readyReplicas", json!(0))
+        set(e, "StatefulSet", ALERTMANAGER, "/status/readyReplicas", json!(0));
     }),
     ("am.pod", |e| {
         set(
@@ -504,7 +504,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             &format!("{ALERTMANAGER}-0"),
             "/status/containerStatuses",
             json!([]),
-        )
+        );
     }),
     ("am.image", |e| {
         set_main(
@@ -513,7 +513,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "alertmanager",
             "image",
             json!("prom/alertmanager:latest"),
-        )
+        );
     }),
     ("am.args", |e| {
         replace_arg(
@@ -522,25 +522,25 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "alertmanager",
             "--config.file",
             "--config.file=/tmp/a.yaml",
-        )
+        );
     }),
     ("am.mounts", |e| rename_volume(e, ALERTMANAGER, "web-config")),
     ("am.service", |e| remove(e, "Service", "alertmanager-operated")),
     ("am.ready", |e| {
-        answered(e, "alertmanager:/-/ready", 503, "starting")
+        answered(e, "alertmanager:/-/ready", 503, "starting");
     }),
     ("am.status", |e| {
         edited(e, "alertmanager:/api/v2/status", |v| {
-            v["cluster"]["status"] = json!("settling")
-        })
+            v["cluster"]["status"] = json!("settling");
+        });
     }),
     ("am.watchdog", |e| {
-        answered(e, "alertmanager:/api/v2/alerts?active=true", 200, "[]")
+        answered(e, "alertmanager:/api/v2/alerts?active=true", 200, "[]");
     }),
     ("am.receivers", |e| {
         edited(e, "alertmanager:/api/v2/status", |v| {
-            v["config"]["original"] = json!("")
-        })
+            v["config"]["original"] = json!("");
+        });
     }),
     ("grafana.deployment", |e| {
         set(
@@ -549,21 +549,21 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             "monitoring-grafana",
             "/status/availableReplicas",
             json!(0),
-        )
+        );
     }),
     ("grafana.provisioned", |e| remove(e, "Service", P)),
     ("grafana.health", |e| {
-        answered(e, "grafana:/api/health", 200, r#"{"database": "failing"}"#)
+        answered(e, "grafana:/api/health", 200, r#"{"database": "failing"}"#);
     }),
     ("grafana.datasources", |e| {
-        answered(e, "grafana:/api/datasources", 200, "[]")
+        answered(e, "grafana:/api/datasources", 200, "[]");
     }),
     ("grafana.datasource-health", |e| {
         let body = r#"{"status": "ERROR", "message": "connection refused"}"#;
         answered(e, "grafana:/api/datasources/uid/prometheus/health", 200, body);
     }),
     ("grafana.dashboards", |e| {
-        answered(e, "grafana:/api/search?type=dash-db", 200, "[]")
+        answered(e, "grafana:/api/search?type=dash-db", 200, "[]");
     }),
     ("ne.daemonset", |e| {
         let node = node(e, 0);
@@ -582,10 +582,10 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
             EXPORTER,
             "/spec/template/spec/hostPID",
             json!(false),
-        )
+        );
     }),
     ("ne.nodes-in-prometheus", |e| {
-        samples_of(e, "node_uname_info", |samples| drop(samples.pop()))
+        samples_of(e, "node_uname_info", |samples| drop(samples.pop()));
     }),
     ("ne.collectors", |e| {
         samples_of(e, "node_scrape_collector_success", |samples| {
@@ -596,17 +596,17 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
     }),
     ("ne.truth", |e| {
         samples_of(e, "node_memory_MemTotal_bytes", |samples| {
-            samples[0]["value"][1] = json!("1024")
-        })
+            samples[0]["value"][1] = json!("1024");
+        });
     }),
     ("ksm.deployment", |e| {
-        remove(e, "Deployment", "monitoring-kube-state-metrics")
+        remove(e, "Deployment", "monitoring-kube-state-metrics");
     }),
     ("ksm.nodes", |e| {
-        samples_of(e, "kube_node_info", |samples| samples.clear())
+        samples_of(e, "kube_node_info", Vec::clear);
     }),
     ("ksm.pods", |e| {
-        samples_of(e, "kube_pod_info", |samples| samples[0]["value"][1] = json!("1"))
+        samples_of(e, "kube_pod_info", |samples| samples[0]["value"][1] = json!("1"));
     }),
 ];
 
@@ -689,7 +689,7 @@ fn samples_of(e: &mut Evidence, metric: &str, change: impl FnOnce(&mut Vec<Value
         .unwrap()
         .clone();
     edited(e, &key, |answer| {
-        change(answer["data"]["result"].as_array_mut().unwrap())
+        change(answer["data"]["result"].as_array_mut().unwrap());
     });
 }
 

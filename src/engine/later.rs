@@ -1,0 +1,91 @@
+//! What cannot be asked about before the thing that it lives in is there: it waits, and is looked at then.
+
+use std::sync::Arc;
+
+use super::{Refreshed, Seen, execute::Coordinator, refresh};
+use crate::{
+    model::{Action, Address, Reason, Step},
+    resource::Observed,
+};
+
+impl Coordinator<'_> {
+    /// Steps that could not be asked about wait for one more look, once what they live in is there.
+    pub(super) fn hold_back(&mut self) {
+        for (i, step) in self.plan.steps.iter().enumerate() {
+            if let Some(Reason::GoesWith(other)) = &step.reason {
+                self.inside
+                    .entry(other.clone())
+                    .or_default()
+                    .push(step.address.clone());
+            }
+            let Some(Seen::After(other)) = self.refreshed.found.get(&step.address).map(|found| &found.seen)
+            else {
+                continue;
+            };
+            self.after
+                .entry(other.clone())
+                .or_default()
+                .push(step.address.clone());
+            if let Some(open) = self.edges.open.get_mut(i) {
+                *open += 1;
+            }
+        }
+    }
+
+    /// What lives in this resource could not be asked about before it was there: now it can.
+    pub(super) fn look_again(&mut self, step: &Step) {
+        let Some(waiting) = self.after.remove(&step.address) else {
+            return;
+        };
+        let made = matches!(step.action, Action::Create | Action::Replace);
+        let (empty, waiting): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|address| made && self.lives_in(address, &step.address));
+        for address in empty {
+            // It lives in what this run made a moment ago: nothing of ours is in there.
+            if let Some(found) = self.refreshed.found.get_mut(&address) {
+                found.seen = Seen::Known(Observed::Absent);
+            }
+            self.release(&address);
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let open = waiting
+            .into_iter()
+            .filter_map(|address| Some((address.clone(), self.refreshed.found.get(&address)?.clone())))
+            .collect();
+        let (run, outputs) = (self.run.clone(), self.outputs.clone());
+        self.looking
+            .spawn(async move { refresh::again(&run, open, &outputs).await });
+    }
+
+    /// Whether a resource is inside another one, and not only refers to it.
+    fn lives_in(&self, address: &Address, other: &Address) -> bool {
+        let Some(found) = self.refreshed.found.get(address) else {
+            return false;
+        };
+        let mut target = found.target.clone();
+        target.outputs.extend(
+            self.outputs
+                .get(other)
+                .map(|outputs| (other.clone(), Arc::clone(outputs))),
+        );
+        self.kinds
+            .get(found.kind())
+            .is_some_and(|kind| kind.goes_with(&target).as_ref() == Some(other))
+    }
+
+    pub(super) fn looked(&mut self, refreshed: Refreshed) {
+        for (address, found) in refreshed.found {
+            self.refreshed.found.insert(address.clone(), found);
+            self.release(&address);
+        }
+    }
+
+    fn release(&mut self, address: &Address) {
+        if let Some(&i) = self.index.get(address) {
+            self.one_less(i);
+        }
+    }
+}
