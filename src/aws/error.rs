@@ -38,18 +38,18 @@ where
                 None => failed,
             }
         }
-        other if lacks_credentials(other) => {
-            let message = format!("ec2:{action} could not be signed: {}", reasons(other));
+        _ if lacks_credentials(error) => {
+            let message = format!("ec2:{action} could not be signed: {}", reasons(error));
             ResourceError::new(Cause::Unreachable, message).hint(SIGN_IN)
         }
         SdkError::ConstructionFailure(_) => {
             ResourceError::permanent(format!("ec2:{action} could not be made: {}", reasons(error)))
         }
         // No answer came; whether the call had its effect is not known.
-        other => ResourceError::new(
-            Cause::Lost,
-            format!("ec2:{action} got no answer: {}", reasons(other)),
-        ),
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) | _ => {
+            let message = format!("ec2:{action} got no answer: {}", reasons(error));
+            ResourceError::new(Cause::Lost, message)
+        }
     };
     failed.request_id = error.request_id().map(str::to_owned);
     failed
@@ -60,7 +60,7 @@ const SIGN_IN: &str = "sign in to AWS: set AWS_PROFILE or AWS_ACCESS_KEY_ID, and
 
 /// Whether nothing was sent because there are no credentials. The SDK gives that the form of a lost connection.
 fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<CredentialsError>())
+    std::iter::successors(Some(error), |error| (**error).source()).any(|error| error.is::<CredentialsError>())
 }
 
 fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, Option<String>) {
@@ -110,7 +110,7 @@ fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, O
 /// An error with everything that is behind it, in one line.
 fn reasons(error: &(dyn Error + 'static)) -> String {
     let mut reasons: Vec<String> = Vec::new();
-    for error in std::iter::successors(Some(error), |error| error.source()) {
+    for error in std::iter::successors(Some(error), |error| (**error).source()) {
         let reason = error.to_string();
         if !reasons.contains(&reason) {
             reasons.push(reason);
@@ -121,13 +121,13 @@ fn reasons(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_ec2::{error::ErrorMetadata, operation::create_vpc::CreateVpcError, primitives::SdkBody};
+    use aws_sdk_ec2::{error::ErrorMetadata, operation::create_vpc::CreateVpcError};
 
     use super::*;
 
     fn answered(code: &str, status: u16) -> SdkError<CreateVpcError, HttpResponse> {
         let metadata = ErrorMetadata::builder().code(code).message("words").build();
-        let mut answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+        let mut answer = HttpResponse::new(status.try_into().unwrap(), "".into());
         answer.headers_mut().insert("x-amzn-requestid", "id-1");
         SdkError::service_error(CreateVpcError::generic(metadata), answer)
     }
