@@ -32,7 +32,7 @@
 //! | 3 | `kubernetes` | the only room that names kube: manifests, apply, diff, readiness, removal (feature `kubernetes`) |
 //! | 3 | [`local`] | clusters through their own programs: the only room that starts programs |
 //! | 3 | [`checks`] | what `verify` knows about the shop and the Prometheus stack |
-//! | 3 | [`output`] | plans, reports, findings and events as text, lines, JSON, JUnit, Markdown |
+//! | 3 | [`output`] | plans, reports, findings and events as text, lines, JSON, `JUnit` and Markdown |
 //! | 4 | [`cli`] | one verb, one file; errors → sentence, hint, exit code |
 //!
 //! ## What the engine keeps for every kind

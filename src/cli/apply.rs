@@ -9,7 +9,7 @@ use super::{
     diff::planned,
     error::CliError,
     exit::Exit,
-    run::print,
+    run::{print, tell_person},
     signals, status, verify,
 };
 use crate::{
@@ -60,7 +60,6 @@ impl Apply {
         if session.loaded.unfinished {
             say(
                 global,
-                screen,
                 &format!(
                     "resuming: an earlier run did not end; {} resources had begun",
                     unfinished.len()
@@ -100,9 +99,9 @@ fn standing(plan: &Plan, refreshed: &Refreshed) -> bool {
 }
 
 /// Writes a line for a person who watches a run.
-pub(super) fn say(global: &Global, screen: &Screen, text: &str) {
+pub(super) fn say(global: &Global, text: &str) {
     if global.output == Format::Text && !global.quiet {
-        screen.error(text);
+        tell_person(text);
     }
 }
 
@@ -115,7 +114,7 @@ pub(super) async fn carry_out(
     screen: &Screen,
 ) -> Result<Executed, CliError> {
     if let Some(canceller) = session.canceller.take() {
-        signals::listen(canceller, *screen)?;
+        signals::listen(canceller)?;
     }
     let events = session.run.events.clone();
     events.send(EventKind::RunStarted {

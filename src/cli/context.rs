@@ -119,20 +119,13 @@ impl Screen {
     /// Turns on the detailed log.
     pub(super) fn log(self, level: Option<&str>) {
         let Some(level) = level else { return };
-        let filter = tracing_subscriber::EnvFilter::new(format!("warn,stackup={level}"));
+        let filter = tracing_subscriber::EnvFilter::new(format!("warn,kube_client=off,stackup={level}"));
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(self.err.colour)
             .with_writer(std::io::stderr);
         // A second log cannot be turned on; there is none before this one.
         drop(log.try_init());
-    }
-
-    /// Writes a line for the person, not for a script.
-    pub(super) fn error(self, text: &str) {
-        let mut err = std::io::stderr().lock();
-        // If nobody reads what went wrong, the exit code still says it.
-        drop(err.write_all(text.as_bytes()).and_then(|()| err.write_all(b"\n")));
     }
 }
 

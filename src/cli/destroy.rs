@@ -63,7 +63,6 @@ impl Destroy {
             let unfinished = session.unfinished();
             say(
                 global,
-                screen,
                 &format!(
                     "resuming: an earlier run did not end; {} resources had begun",
                     unfinished.len()

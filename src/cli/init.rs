@@ -7,6 +7,7 @@ use super::{
     context::{Environment, Screen},
     error::CliError,
     exit::Exit,
+    run::tell_person,
 };
 use crate::stack;
 
@@ -31,7 +32,7 @@ pub(super) struct Init {
 }
 
 impl Init {
-    pub(super) fn run(self, global: &Global, _: &Environment, screen: &Screen) -> Result<Exit, CliError> {
+    pub(super) fn run(self, global: &Global, _: &Environment, _: &Screen) -> Result<Exit, CliError> {
         let path = global
             .file
             .first()
@@ -58,7 +59,7 @@ impl Init {
         }
         std::fs::write(&schema, stack::schema_text()).map_err(|error| failed(&schema, &error))?;
         if !global.quiet {
-            screen.error(&format!(
+            tell_person(&format!(
                 "wrote {}; see what it would make with 'stackup diff'",
                 path.display()
             ));

@@ -8,7 +8,7 @@ use super::{
     error::CliError,
     exit::Exit,
     output::{outputs, remembered},
-    run::print,
+    run::{print, tell_person},
 };
 use crate::local::{self, LocalError};
 
@@ -35,7 +35,7 @@ impl Kubeconfig {
         self,
         global: &Global,
         environment: &Environment,
-        screen: &Screen,
+        _: &Screen,
     ) -> Result<Exit, CliError> {
         let session = remembered(global, environment).await?;
         let outputs = outputs(&session)?;
@@ -75,7 +75,7 @@ impl Kubeconfig {
             return Ok(Exit::Done);
         };
         if !global.quiet {
-            screen.error(&format!(
+            tell_person(&format!(
                 "wrote the context {} to {}",
                 text("context"),
                 to.display()

@@ -42,7 +42,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, variables: Vec<(OsStri
     match result {
         Ok(exit) => exit.code(),
         Err(error) if json => {
-            screen.error(&error.json().to_string());
+            tell_person(&error.json().to_string());
             error.exit.code()
         }
         Err(error) => tell(&screen, &error),
@@ -50,7 +50,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, variables: Vec<(OsStri
 }
 
 fn tell(screen: &Screen, error: &CliError) -> u8 {
-    screen.error(&error.text(&screen.err));
+    tell_person(&error.text(&screen.err));
     error.exit.code()
 }
 
@@ -89,4 +89,11 @@ pub(super) fn print(text: &str) {
         }
     });
     drop(written.and_then(|()| out.flush()));
+}
+
+/// Writes a line for the person, not for a script.
+pub(super) fn tell_person(text: &str) {
+    let mut err = std::io::stderr().lock();
+    // If nobody reads what went wrong, the exit code still says it.
+    drop(err.write_all(text.as_bytes()).and_then(|()| err.write_all(b"\n")));
 }

@@ -1,11 +1,11 @@
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{context::Screen, error::CliError, exit::Exit};
+use super::{error::CliError, exit::Exit, run::tell_person};
 use crate::{engine::Canceller, model::Stop};
 
 /// Listens for INT, TERM and HUP. The first asks the run to stop; the second leaves at once, which is safe: whatever was
 /// begun is in the journal.
-pub(super) fn listen(canceller: Canceller, screen: Screen) -> Result<(), CliError> {
+pub(super) fn listen(canceller: Canceller) -> Result<(), CliError> {
     let listen = |kind| {
         signal(kind)
             .map_err(|error| CliError::new(Exit::Failed, "could not listen for signals").cause(&error))
@@ -22,7 +22,7 @@ pub(super) fn listen(canceller: Canceller, screen: Screen) -> Result<(), CliErro
                 _ = hup.recv() => Stop::Hup,
             };
             if asked {
-                screen.error("left at once; the same command goes on from here");
+                tell_person("left at once; the same command goes on from here");
                 #[expect(
                     clippy::exit,
                     reason = "a second signal means now; the journal is on disk before every effect"

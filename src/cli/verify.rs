@@ -127,7 +127,6 @@ impl Verify {
             self.wait.unwrap_or_default(),
             &mut evidence,
             global,
-            screen,
         )
         .await?;
         if let Some(path) = &self.dump {
@@ -188,8 +187,8 @@ pub(super) async fn after_apply(
         ..Ask::default()
     };
     let mut evidence = evidence::begin(session);
-    say(global, screen, "verifying");
-    let waited = wait(session, ask, AFTER_APPLY, &mut evidence, global, screen).await?;
+    say(global, "verifying");
+    let waited = wait(session, ask, AFTER_APPLY, &mut evidence, global).await?;
     if let Some(stop) = session.run.cancel.stopped() {
         return Ok(Exit::Signal(stop));
     }
@@ -219,7 +218,6 @@ async fn wait(
     within: Duration,
     evidence: &mut Evidence,
     global: &Global,
-    screen: &Screen,
 ) -> Result<Waited, CliError> {
     let began = Instant::now();
     let mut cancel = session.run.cancel.clone();
@@ -231,7 +229,6 @@ async fn wait(
     {
         say(
             global,
-            screen,
             "asking the components through the API server's port-forward",
         );
     }
@@ -258,7 +255,7 @@ async fn wait(
         }
         let line = progress(&open);
         if line != told {
-            say(global, screen, &format!("{line} ({})", precise(began.elapsed())));
+            say(global, &format!("{line} ({})", precise(began.elapsed())));
             told = line;
         }
         ask.before.clone_from(&answered);

@@ -112,7 +112,7 @@ impl FakeKind {
         self.name == "fake.object"
     }
 
-    fn live(&self, target: &Target, thing: &mut Thing) -> Live {
+    fn live(target: &Target, thing: &mut Thing) -> Live {
         thing.looks += 1;
         let readiness = if thing.size == json!("never") {
             Readiness::Failed("it will never work".into())
@@ -175,7 +175,7 @@ impl FakeKind {
         let mut things = self.cloud.things.lock().unwrap();
         let live = things
             .get_mut(&target.address)
-            .map(|thing| self.live(target, thing))
+            .map(|thing| Self::live(target, thing))
             .filter(|_| self.object());
         Ok(Made {
             id: Some(format!("id-{}", target.address)),
@@ -224,7 +224,7 @@ impl Kind for FakeKind {
             let mut things = self.cloud.things.lock().unwrap();
             Ok(match things.get_mut(&target.address) {
                 None => Observed::Absent,
-                Some(thing) => Observed::Live(Box::new(self.live(target, thing))),
+                Some(thing) => Observed::Live(Box::new(Self::live(target, thing))),
             })
         });
         Box::pin(ready(answers.collect()))

@@ -316,8 +316,17 @@ impl Node {
     }
 
     async fn until_gone(&self) -> Result<(), Halt> {
+        let ours = self
+            .target
+            .remembered
+            .as_ref()
+            .and_then(|remembered| remembered.id.clone());
         self.look(|observed| match observed {
             Observed::Absent => Look::Enough(()),
+            // Ours is gone, and someone has made another one of the same name.
+            Observed::Live(live) if ours.is_some() && live.id.is_some() && live.id != ours => {
+                Look::Enough(())
+            }
             Observed::Live(live) => Look::Wait(match live.readiness {
                 Readiness::NotYet(why) | Readiness::Failed(why) => why,
                 Readiness::Ready => "being deleted".into(),

@@ -34,6 +34,9 @@ pub enum LocalError {
         /// What is wrong with it.
         why: String,
     },
+    /// The containers of a cluster changed while they were looked at.
+    #[error("look at the containers of {0}: they come and go at this moment")]
+    Moving(String),
     /// Docker does not answer.
     #[error("reach Docker{}", after(.0))]
     Docker(String),
@@ -110,7 +113,8 @@ impl LocalError {
                 "set cluster.kubernetes to '{found}' or leave it out, or point STACKUP_CONTROL_PLANE to other programs"
             )),
             Self::Archive { .. } => Some("cluster.kind.loadImages takes files of 'docker save'".to_owned()),
-            Self::Start { .. }
+            Self::Moving(_)
+            | Self::Start { .. }
             | Self::Failed { .. }
             | Self::Answer { .. }
             | Self::File { .. }
@@ -123,6 +127,7 @@ impl From<LocalError> for ResourceError {
     fn from(error: LocalError) -> Self {
         let cause = match &error {
             LocalError::Docker(_) => Cause::Unreachable,
+            LocalError::Moving(_) => Cause::Transient,
             // A process that is being ended wrote once more into what is being removed.
             LocalError::File { source, .. } if source.kind() == io::ErrorKind::DirectoryNotEmpty => {
                 Cause::Transient

@@ -422,6 +422,10 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the laboratory is named by the environment of the tests"
+    )]
     async fn a_real_cluster_is_made_found_foreign_to_others_restarted_and_leaves_nothing() {
         let Some(image) = std::env::var("STACKUP_LAB_NODE_IMAGE")
             .ok()
@@ -449,6 +453,10 @@ mod tests {
         }
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one cluster lives through all of it, as making one is slow"
+    )]
     async fn life(local: &Arc<Local>, name: &str, image: &str) {
         let folder = local.path("");
         let kinds = kinds(local);

@@ -126,7 +126,7 @@ mod tests {
         let vpc = Address::new("aws.vpc", "main");
         let inputs =
             Arc::new(json!({"a": [{"b": Reference::field(&vpc, "id")}], "c": Reference::whole(&vpc)}));
-        assert_eq!(references(&inputs), [vpc.clone()]);
+        assert_eq!(references(&inputs), std::slice::from_ref(&vpc));
         let outputs = BTreeMap::from([(vpc, Arc::new(json!({"id": "vpc-1"})))]);
         let resolved = resolve(&inputs, &outputs).unwrap();
         assert_eq!(*resolved, json!({"a": [{"b": "vpc-1"}], "c": {"id": "vpc-1"}}));

@@ -304,12 +304,11 @@ mod tests {
             let mut phase = Phase::Nothing;
             for choice in choices {
                 let record = record(choice);
-                match phase.after(&record) {
-                    Some(next) => {
-                        prop_assert_eq!(snapshot.fold(&record), Ok(()));
-                        phase = next;
-                    }
-                    None => prop_assert_eq!(snapshot.fold(&record), Err(address.clone())),
+                if let Some(next) = phase.after(&record) {
+                    prop_assert_eq!(snapshot.fold(&record), Ok(()));
+                    phase = next;
+                } else {
+                    prop_assert_eq!(snapshot.fold(&record), Err(address.clone()));
                 }
                 prop_assert_eq!(snapshot.phase(&address), phase);
             }
@@ -322,7 +321,7 @@ mod tests {
                 write_line(&record(choice), &mut bytes).unwrap();
             }
             let len = len.min(bytes.len());
-            let whole = bytes[..len].iter().filter(|byte| **byte == b'\n').count();
+            let whole = bytes[..len].split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")).count();
             let (records, torn) = read_journal(&bytes[..len], Path::new("journal")).unwrap();
             prop_assert_eq!(records.len(), whole);
             prop_assert_eq!(torn.is_some(), len > 0 && bytes[len - 1] != b'\n');

@@ -285,9 +285,10 @@ spec: {{scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: web}}, mi
 fn case_24_a_definition_larger_than_an_annotation_may_be_is_applied_once() {
     let Some(bench) = bench("case-24") else { return };
     let long = "A sentence about this field which is there to be long. ".repeat(12);
-    let fields: String = (0..700)
+    let fields: Vec<String> = (0..700)
         .map(|n| format!("                field{n}: {{type: string, description: '{long}'}}\n"))
         .collect();
+    let fields = fields.concat();
     let definition = format!(
         "apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
