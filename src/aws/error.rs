@@ -27,29 +27,26 @@ pub(super) fn failed<E>(action: &str, purpose: Purpose, error: &SdkError<E, Http
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    let mut failed = match error {
-        SdkError::ServiceError(answer) => {
-            let code = error.code().unwrap_or("no code");
-            let message = error.message().unwrap_or("no message");
-            let (cause, hint) = meaning(action, purpose, code, answer.raw().status().as_u16());
-            let failed = ResourceError::new(cause, format!("ec2:{action} gave {code}: {message}"));
-            match hint {
-                Some(hint) => failed.hint(hint),
-                None => failed,
-            }
+    let mut failed = if let SdkError::ServiceError(answer) = error {
+        let code = error.code().unwrap_or("no code");
+        let message = error.message().unwrap_or("no message");
+        let (cause, hint) = meaning(action, purpose, code, answer.raw().status().as_u16());
+        let failed = ResourceError::new(cause, format!("ec2:{action} gave {code}: {message}"));
+        match hint {
+            Some(hint) => failed.hint(hint),
+            None => failed,
         }
-        _ if lacks_credentials(error) => {
-            let message = format!("ec2:{action} could not be signed: {}", reasons(error));
-            ResourceError::new(Cause::Unreachable, message).hint(SIGN_IN)
-        }
-        SdkError::ConstructionFailure(_) => {
-            ResourceError::permanent(format!("ec2:{action} could not be made: {}", reasons(error)))
-        }
+    } else if lacks_credentials(error) {
+        let message = format!("ec2:{action} could not be signed: {}", reasons(error));
+        ResourceError::new(Cause::Unreachable, message).hint(SIGN_IN)
+    } else if matches!(error, SdkError::ConstructionFailure(_)) {
+        ResourceError::permanent(format!("ec2:{action} could not be made: {}", reasons(error)))
+    } else {
         // No answer came; whether the call had its effect is not known.
-        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) | _ => {
-            let message = format!("ec2:{action} got no answer: {}", reasons(error));
-            ResourceError::new(Cause::Lost, message)
-        }
+        ResourceError::new(
+            Cause::Lost,
+            format!("ec2:{action} got no answer: {}", reasons(error)),
+        )
     };
     failed.request_id = error.request_id().map(str::to_owned);
     failed
