@@ -1,5 +1,6 @@
 use std::error::Error;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
@@ -26,27 +27,26 @@ pub(super) fn failed<E>(action: &str, purpose: Purpose, error: &SdkError<E, Http
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    let mut failed = match error {
-        SdkError::ServiceError(answer) => {
-            let code = error.code().unwrap_or("no code");
-            let message = error.message().unwrap_or("no message");
-            let (cause, hint) = meaning(action, purpose, code, answer.raw().status().as_u16());
-            let failed = ResourceError::new(cause, format!("ec2:{action} gave {code}: {message}"));
-            match hint {
-                Some(hint) => failed.hint(hint),
-                None => failed,
-            }
+    let mut failed = if let SdkError::ServiceError(answer) = error {
+        let code = error.code().unwrap_or("no code");
+        let message = error.message().unwrap_or("no message");
+        let (cause, hint) = meaning(action, purpose, code, answer.raw().status().as_u16());
+        let failed = ResourceError::new(cause, format!("ec2:{action} gave {code}: {message}"));
+        match hint {
+            Some(hint) => failed.hint(hint),
+            None => failed,
         }
-        SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
-            broken(action, error)
-        }
-        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => broken(action, error),
-        // Credentials are looked for before anything is sent.
-        other => ResourceError::new(
-            Cause::Unreachable,
-            format!("ec2:{action} could not be sent: {}", reasons(other)),
+    } else if lacks_credentials(error) {
+        let message = format!("ec2:{action} could not be signed: {}", reasons(error));
+        ResourceError::new(Cause::Unreachable, message).hint(SIGN_IN)
+    } else if matches!(error, SdkError::ConstructionFailure(_)) {
+        ResourceError::permanent(format!("ec2:{action} could not be made: {}", reasons(error)))
+    } else {
+        // No answer came; whether the call had its effect is not known.
+        ResourceError::new(
+            Cause::Lost,
+            format!("ec2:{action} got no answer: {}", reasons(error)),
         )
-        .hint(SIGN_IN),
     };
     failed.request_id = error.request_id().map(str::to_owned);
     failed
@@ -55,10 +55,9 @@ where
 const SIGN_IN: &str = "sign in to AWS: set AWS_PROFILE or AWS_ACCESS_KEY_ID, and see that \
     'aws sts get-caller-identity' works";
 
-/// No answer came; whether the call had its effect is not known.
-fn broken(action: &str, error: &(dyn Error + 'static)) -> ResourceError {
-    let message = format!("ec2:{action} got no answer: {}", reasons(error));
-    ResourceError::new(Cause::Lost, message)
+/// Whether nothing was sent because there are no credentials. The SDK gives that the form of a lost connection.
+fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| (**error).source()).any(|error| error.is::<CredentialsError>())
 }
 
 fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, Option<String>) {
@@ -107,27 +106,25 @@ fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, O
 
 /// An error with everything that is behind it, in one line.
 fn reasons(error: &(dyn Error + 'static)) -> String {
-    let mut reasons = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(error) = source {
+    let mut reasons: Vec<String> = Vec::new();
+    for error in std::iter::successors(Some(error), |error| (**error).source()) {
         let reason = error.to_string();
         if !reasons.contains(&reason) {
             reasons.push(reason);
         }
-        source = error.source();
     }
     reasons.join(": ")
 }
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_ec2::{error::ErrorMetadata, operation::create_vpc::CreateVpcError, primitives::SdkBody};
+    use aws_sdk_ec2::{error::ErrorMetadata, operation::create_vpc::CreateVpcError};
 
     use super::*;
 
     fn answered(code: &str, status: u16) -> SdkError<CreateVpcError, HttpResponse> {
         let metadata = ErrorMetadata::builder().code(code).message("words").build();
-        let mut answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+        let mut answer = HttpResponse::new(status.try_into().unwrap(), "".into());
         answer.headers_mut().insert("x-amzn-requestid", "id-1");
         SdkError::service_error(CreateVpcError::generic(metadata), answer)
     }
@@ -159,11 +156,18 @@ mod tests {
 
     #[test]
     fn a_lost_answer_may_have_had_its_effect_and_a_call_without_credentials_had_none() {
-        let lost = SdkError::<CreateVpcError, HttpResponse>::timeout_error("too slow");
+        type Failed = SdkError<CreateVpcError, HttpResponse>;
+        let lost = Failed::timeout_error("too slow");
         assert_eq!(failed("CreateVpc", Purpose::Write, &lost).cause, Cause::Lost);
-        let unsigned = SdkError::<CreateVpcError, HttpResponse>::construction_failure("no credentials");
+        let unsigned = Failed::construction_failure(CredentialsError::not_loaded("nobody is signed in"));
         let unsigned = failed("CreateVpc", Purpose::Write, &unsigned);
         assert_eq!(unsigned.cause, Cause::Unreachable);
-        assert!(unsigned.message.contains("no credentials"), "{unsigned}");
+        assert!(unsigned.message.contains("nobody is signed in"), "{unsigned}");
+        let unmade = failed(
+            "CreateVpc",
+            Purpose::Write,
+            &Failed::construction_failure("no range"),
+        );
+        assert_eq!(unmade.cause, Cause::Permanent);
     }
 }

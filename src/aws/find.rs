@@ -113,10 +113,7 @@ pub(super) fn ours<O>(
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::BTreeMap,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
     use futures::FutureExt as _;
     use serde_json::json;

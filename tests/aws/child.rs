@@ -31,6 +31,8 @@ pub(super) struct Order {
     pub(super) cidr: Option<String>,
     /// Whether machines in the first subnet get public addresses.
     pub(super) public: bool,
+    /// Whether it finds credentials.
+    pub(super) signed: bool,
     /// Where its report goes.
     pub(super) report: PathBuf,
 }
@@ -52,17 +54,21 @@ pub(super) fn start(order: &Order, endpoint: &str, fault: Option<&str>) -> Child
     command
         .args(["--ignored", "--exact", "aws::child::run_of_its_own"])
         .env_remove("AWS_PROFILE")
+        .env_remove("AWS_ACCESS_KEY_ID")
         .env(ORDER, serde_json::to_string(order).unwrap())
         .env("AWS_ENDPOINT_URL", endpoint)
         .env("AWS_REGION", "eu-central-1")
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true);
+    if order.signed {
+        command
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test");
+    }
     if let Some(fault) = fault {
         command.env("STACKUP_FAULT", fault);
     }

@@ -97,6 +97,7 @@ impl Moto {
             folder,
             cidr: Some("10.7.0.0/16".to_owned()),
             public: true,
+            signed: true,
         }
     }
 
@@ -320,6 +321,22 @@ async fn a_create_whose_answer_is_lost_is_looked_for_and_one_that_is_throttled_i
         );
         resumes(&moto, &order, &hop.calls()).await;
     }
+}
+
+#[tokio::test]
+async fn a_run_that_nobody_is_signed_in_for_says_so_at_once() {
+    let Some(moto) = Moto::start().await else { return };
+    let order = Order {
+        signed: false,
+        ..moto.order("unsigned")
+    };
+    let hop = Hop::plain(moto.address).await;
+    let told = moto.run(&order, &hop).await.unwrap();
+    assert!(
+        told.failed[0].contains("ec2:DescribeVpcs could not be signed"),
+        "{told:?}"
+    );
+    assert_eq!(hop.calls(), Vec::<String>::new());
 }
 
 #[tokio::test]
