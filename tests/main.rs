@@ -2,6 +2,10 @@
 //!
 //! Tests that need a control plane, Docker or another server say so through `support::tier`, which skips them in the
 //! open, or fails where `STACKUP_REQUIRE` names the tier.
+#![cfg_attr(
+    not(feature = "faults"),
+    expect(dead_code, reason = "some of the support is for the fault tests only")
+)]
 #![expect(
     clippy::disallowed_methods,
     reason = "tests start programs, read the environment, and wait for other processes"

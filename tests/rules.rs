@@ -293,6 +293,10 @@ fn every_verb_is_run_by_a_test() {
 #[test]
 fn every_kind_is_documented() {
     let folder = local::Local::new("/nowhere".into(), local::ProgramPaths::default());
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(unused_mut, reason = "there are no more kinds to add")
+    )]
     let mut kinds: Vec<Arc<dyn Kind>> = local::kinds(&Arc::new(folder));
     #[cfg(feature = "kubernetes")]
     {

@@ -59,12 +59,15 @@ pub(super) use without::expand;
 
 /// Nothing to reach.
 #[cfg(not(feature = "kubernetes"))]
-pub(super) type Clusters = ();
+#[derive(Debug)]
+pub(super) struct Clusters;
 
 #[cfg(not(feature = "kubernetes"))]
-pub(super) fn clusters(_: &Path, _: Secret<Vec<u8>>, _: Arc<dyn Fn(String) + Send + Sync>) -> Clusters {}
+pub(super) fn clusters(_: &Path, _: Secret<Vec<u8>>, _: Arc<dyn Fn(String) + Send + Sync>) -> Clusters {
+    Clusters
+}
 
 #[cfg(not(feature = "kubernetes"))]
-pub(super) fn kinds((): &Clusters) -> Vec<Arc<dyn Kind>> {
+pub(super) fn kinds(_: &Clusters) -> Vec<Arc<dyn Kind>> {
     Vec::new()
 }

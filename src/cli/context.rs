@@ -187,6 +187,10 @@ pub(super) struct Session {
     pub(super) run: Run,
     pub(super) store: FileStore,
     pub(super) loaded: Loaded,
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(dead_code, reason = "without Kubernetes there is nothing to ask")
+    )]
     pub(super) clusters: access::Clusters,
     pub(super) canceller: Option<Canceller>,
     pub(super) events: Option<UnboundedReceiver<Event>>,

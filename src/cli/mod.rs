@@ -1,6 +1,6 @@
 //! The command line: one verb, one file, and the only place where the rooms meet.
 //!
-//! [`run`] parses, dispatches and turns what went wrong into a sentence, at most two hints and an exit code.
+//! [`run()`] parses, dispatches and turns what went wrong into a sentence, at most two hints and an exit code.
 
 mod access;
 mod apply;

@@ -1,6 +1,6 @@
 //! Decides and drives: refresh, plan, lint, apply, wait, cancel. Knows no cloud and no terminal.
 //!
-//! [`refresh`] looks at everything that is wanted or remembered, [`plan`] compares (a pure function), [`execute`] walks
+//! [`refresh()`] looks at everything that is wanted or remembered, [`plan()`] compares (a pure function), [`execute()`] walks
 //! the plan's graph: each resource starts the moment its own needs are met, and every effect is announced in the
 //! journal before it happens. Waiting, retrying, deadlines and limits are here, once, for every kind.
 
