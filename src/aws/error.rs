@@ -57,7 +57,7 @@ const SIGN_IN: &str = "sign in to AWS: set AWS_PROFILE or AWS_ACCESS_KEY_ID, and
 
 /// Whether nothing was sent because there are no credentials. The SDK gives that the form of a lost connection.
 fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| (**error).source()).any(|error| error.is::<CredentialsError>())
+    std::iter::successors(Some(error), |error| (**error).source()).any(<dyn Error>::is::<CredentialsError>)
 }
 
 fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, Option<String>) {

@@ -166,12 +166,11 @@ mod tests {
         )
     }
 
+    /// What a look at one target gives.
+    type Answer = Result<Option<Seen<()>>, ResourceError>;
+
     /// Looks in a cloud that answers the first call with `by_tag` and the second with `by_id`.
-    fn look(
-        targets: &[Target],
-        by_tag: &[Item<()>],
-        by_id: &[Item<()>],
-    ) -> (Vec<Result<Option<Seen<()>>, ResourceError>>, usize) {
+    fn look(targets: &[Target], by_tag: &[Item<()>], by_id: &[Item<()>]) -> (Vec<Answer>, usize) {
         let calls = Mutex::new(Vec::new());
         let list = |filters: Vec<Filter>| {
             let ids = filters.len() == 1;

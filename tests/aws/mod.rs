@@ -72,7 +72,7 @@ impl Moto {
                 sleep(Duration::from_millis(100)).await;
             }
         };
-        timeout(PATIENCE, answers).await.expect("moto does not start");
+        assert!(timeout(PATIENCE, answers).await.is_ok(), "moto does not start");
         let config = aws_sdk_ec2::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("eu-central-1"))
@@ -116,7 +116,9 @@ impl Moto {
                 }
             }
         };
-        timeout(PATIENCE, ended).await.expect("a run does not end")
+        timeout(PATIENCE, ended)
+            .await
+            .unwrap_or_else(|_| panic!("a run does not end"))
     }
 
     /// Carries an order out in peace; what it told, and the calls that changed something.
