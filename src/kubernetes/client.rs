@@ -193,6 +193,9 @@ impl Cluster {
             config.proxy_url = None;
         }
         let server = config.cluster_url.to_string();
+        // A build with AWS in it has a second provider of cryptography; kube wants to be told which one is meant.
+        // If another thread was first, it has said the same.
+        let _chosen = rustls::crypto::ring::default_provider().install_default();
         let client = ClientBuilder::try_from(config)
             .map_err(|error| unusable(&chain(&error)))?
             .with_layer(&TimeoutLayer::new(HEADERS_WITHIN))
