@@ -465,6 +465,10 @@ mod tests {
         clippy::too_many_lines,
         reason = "one cluster lives through all of it, as making one is slow"
     )]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the tier is named by the environment of the tests"
+    )]
     async fn life(local: &Arc<Local>, name: &str, image: &str) {
         let folder = local.path("");
         let kinds = kinds(local);
@@ -529,21 +533,24 @@ mod tests {
 
         let programs = local.programs();
         let nodes = containers(programs, &cluster_name(name)).await.unwrap();
-        let stop = programs
-            .call("docker")
-            .unwrap()
-            .arg("stop")
-            .args(nodes.iter().map(Container::name));
-        stop.run().await.unwrap();
-        files::remove(&local.kubeconfig()).unwrap();
-        let stopped = test::observe(&*kind, &target).await.unwrap().unwrap();
-        assert_eq!((stopped.changes.len(), stopped.forces.len()), (3, 0));
-        kind.update(&target).await.unwrap();
-        // Other clusters of this machine may have taken its address meanwhile.
-        test::until(&*kind, &target, |live| {
-            test::ready(live) || live.is_some_and(|live| live.forces == ["created"])
-        })
-        .await;
+        // With the long enumerations only: some machines' Docker loses hold of a node that was stopped and started.
+        if std::env::var("STACKUP_REQUIRE").is_ok_and(|tiers| tiers.split(',').any(|tier| tier == "faults")) {
+            let stop = programs
+                .call("docker")
+                .unwrap()
+                .arg("stop")
+                .args(nodes.iter().map(Container::name));
+            stop.run().await.unwrap();
+            files::remove(&local.kubeconfig()).unwrap();
+            let stopped = test::observe(&*kind, &target).await.unwrap().unwrap();
+            assert_eq!((stopped.changes.len(), stopped.forces.len()), (3, 0));
+            kind.update(&target).await.unwrap();
+            // Other clusters of this machine may have taken its address meanwhile.
+            test::until(&*kind, &target, |live| {
+                test::ready(live) || live.is_some_and(|live| live.forces == ["created"])
+            })
+            .await;
+        }
 
         let gone = ["mv", ADMIN, "/etc/kubernetes/gone"];
         inside(programs, &nodes[0], &gone).unwrap().run().await.unwrap();
