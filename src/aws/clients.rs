@@ -1,7 +1,6 @@
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_ec2::Client;
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use tokio::sync::OnceCell;
 
 use crate::resource::{Cause, ResourceError};
@@ -9,13 +8,35 @@ use crate::resource::{Cause, ResourceError};
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The SDK's clients, made when the first call needs them.
+/// The SDK's clients of one region, made when the first call needs them.
 ///
-/// Credentials, region and endpoint come from where the SDK looks for them: environment, profile, instance.
+/// Credentials and endpoints come from where the SDK looks for them: environment, profile, web identity, instance.
 #[derive(Debug, Default)]
 pub struct Clients {
     region: Option<String>,
-    ec2: OnceCell<Client>,
+    configuration: OnceCell<SdkConfig>,
+    autoscaling: OnceCell<aws_sdk_autoscaling::Client>,
+    ec2: OnceCell<aws_sdk_ec2::Client>,
+    eks: OnceCell<aws_sdk_eks::Client>,
+    elb: OnceCell<aws_sdk_elasticloadbalancing::Client>,
+    elbv2: OnceCell<aws_sdk_elasticloadbalancingv2::Client>,
+    iam: OnceCell<aws_sdk_iam::Client>,
+    logs: OnceCell<aws_sdk_cloudwatchlogs::Client>,
+    quotas: OnceCell<aws_sdk_servicequotas::Client>,
+    s3: OnceCell<aws_sdk_s3::Client>,
+    sts: OnceCell<aws_sdk_sts::Client>,
+}
+
+/// One accessor a service: the client is made from the one configuration, once.
+macro_rules! clients {
+    ($($(#[$doc:meta])* $name:ident: $of:ident,)*) => {
+        $($(#[$doc])*
+        pub(super) async fn $name(&self) -> Result<&$of::Client, ResourceError> {
+            self.$name
+                .get_or_try_init(async || Ok($of::Client::new(self.configuration().await?)))
+                .await
+        })*
+    };
 }
 
 impl Clients {
@@ -23,18 +44,44 @@ impl Clients {
     pub fn new(region: Option<String>) -> Self {
         Self {
             region,
-            ec2: OnceCell::new(),
+            ..Self::default()
         }
     }
 
-    /// The client for networks.
-    pub(super) async fn ec2(&self) -> Result<&Client, ResourceError> {
-        self.ec2
-            .get_or_try_init(async || Ok(Client::new(&self.configuration().await?)))
-            .await
+    clients! {
+        /// Auto Scaling: why a node group gets no instances.
+        autoscaling: aws_sdk_autoscaling,
+        /// Networks, instances, volumes.
+        ec2: aws_sdk_ec2,
+        /// Clusters.
+        eks: aws_sdk_eks,
+        /// Classic load balancers, as Services of type `LoadBalancer` make them.
+        elb: aws_sdk_elasticloadbalancing,
+        /// Network and application load balancers.
+        elbv2: aws_sdk_elasticloadbalancingv2,
+        /// Roles.
+        iam: aws_sdk_iam,
+        /// Log groups.
+        logs: aws_sdk_cloudwatchlogs,
+        /// How much of everything an account may have.
+        quotas: aws_sdk_servicequotas,
+        /// Buckets.
+        s3: aws_sdk_s3,
+        /// Who we are.
+        sts: aws_sdk_sts,
     }
 
-    async fn configuration(&self) -> Result<aws_config::SdkConfig, ResourceError> {
+    /// The region that calls go to.
+    pub(super) async fn region(&self) -> Result<String, ResourceError> {
+        let region = self.configuration().await?.region().map(ToString::to_string);
+        region.ok_or_else(no_region)
+    }
+
+    pub(super) async fn configuration(&self) -> Result<&SdkConfig, ResourceError> {
+        self.configuration.get_or_try_init(|| self.load()).await
+    }
+
+    async fn load(&self) -> Result<SdkConfig, ResourceError> {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(PATIENCE)
             .build();
@@ -47,10 +94,14 @@ impl Clients {
         }
         let configuration = loader.load().await;
         if configuration.region().is_none() {
-            let message = "no AWS region is set";
-            return Err(ResourceError::new(Cause::Unreachable, message)
-                .hint("set AWS_REGION, or a region in the profile that AWS_PROFILE names"));
+            return Err(no_region());
         }
         Ok(configuration)
     }
+}
+
+fn no_region() -> ResourceError {
+    ResourceError::new(Cause::Unreachable, "no AWS region is set").hint(
+        "set cluster.region in the stack file, AWS_REGION, or a region in the profile that AWS_PROFILE names",
+    )
 }

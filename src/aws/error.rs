@@ -17,12 +17,30 @@ pub(super) enum Purpose {
     Delete,
 }
 
-/// Whether AWS says that the thing itself is not there.
+/// Whether AWS says that the thing itself is not there. Each service has its own words for that.
 pub(super) fn is_gone<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    error.code().is_some_and(|code| code.ends_with(".NotFound"))
+    error.code().is_some_and(|code| {
+        code.ends_with(".NotFound")
+            || matches!(
+                code,
+                "ResourceNotFoundException" | "NoSuchEntity" | "NatGatewayNotFound" | "LoadBalancerNotFound"
+            )
+    })
 }
 
-/// A failed call of AWS in the words of the engine.
+/// Whether AWS says that something of this name is there already.
+pub(super) fn is_taken<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.code().is_some_and(|code| {
+        code.ends_with(".Duplicate")
+            || code.ends_with(".AlreadyExists")
+            || matches!(
+                code,
+                "ResourceInUseException" | "EntityAlreadyExists" | "ResourceAlreadyExistsException"
+            )
+    })
+}
+
+/// A failed call of AWS in the words of the engine. `action` is the call as IAM names it: `ec2:CreateVpc`.
 pub(super) fn failed<E>(action: &str, purpose: Purpose, error: &SdkError<E, HttpResponse>) -> ResourceError
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -31,22 +49,19 @@ where
         let code = error.code().unwrap_or("no code");
         let message = error.message().unwrap_or("no message");
         let (cause, hint) = meaning(action, purpose, code, answer.raw().status().as_u16());
-        let failed = ResourceError::new(cause, format!("ec2:{action} gave {code}: {message}"));
+        let failed = ResourceError::new(cause, format!("{action} gave {code}: {message}"));
         match hint {
             Some(hint) => failed.hint(hint),
             None => failed,
         }
     } else if lacks_credentials(error) {
-        let message = format!("ec2:{action} could not be signed: {}", reasons(error));
+        let message = format!("{action} could not be signed: {}", reasons(error));
         ResourceError::new(Cause::Unreachable, message).hint(SIGN_IN)
     } else if matches!(error, SdkError::ConstructionFailure(_)) {
-        ResourceError::permanent(format!("ec2:{action} could not be made: {}", reasons(error)))
+        ResourceError::permanent(format!("{action} could not be made: {}", reasons(error)))
     } else {
         // No answer came; whether the call had its effect is not known.
-        ResourceError::new(
-            Cause::Lost,
-            format!("ec2:{action} got no answer: {}", reasons(error)),
-        )
+        ResourceError::new(Cause::Lost, format!("{action} got no answer: {}", reasons(error)))
     };
     failed.request_id = error.request_id().map(str::to_owned);
     failed
@@ -63,9 +78,13 @@ fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
 fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, Option<String>) {
     let permanent = |hint: &str| (Cause::Permanent, Some(hint.to_owned()));
     match code {
-        "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "EC2ThrottledException" => {
-            (Cause::Throttled, None)
-        }
+        "RequestLimitExceeded"
+        | "Throttling"
+        | "ThrottlingException"
+        | "EC2ThrottledException"
+        | "TooManyRequestsException"
+        | "RequestThrottled"
+        | "SlowDown" => (Cause::Throttled, None),
         "AuthFailure"
         | "ExpiredToken"
         | "ExpiredTokenException"
@@ -74,10 +93,10 @@ fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, O
         | "MissingAuthenticationToken"
         | "SignatureDoesNotMatch"
         | "UnrecognizedClientException" => (Cause::Unreachable, Some(SIGN_IN.to_owned())),
-        "UnauthorizedOperation" | "AccessDenied" => (
+        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => (
             Cause::Permanent,
             Some(format!(
-                "allow ec2:{action} in a policy of the identity that runs stackup"
+                "allow {action} in a policy of the identity that runs stackup"
             )),
         ),
         // What it contains may be on its way out: interfaces of load balancers take minutes.
@@ -97,8 +116,8 @@ fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, O
         // A thing that was just made is not yet known everywhere.
         code if code.ends_with(".NotFound") && purpose == Purpose::Write => (Cause::Transient, None),
         // It may have happened before AWS failed.
-        "InternalError" | "InternalFailure" => (Cause::Lost, None),
-        "ServiceUnavailable" | "Unavailable" => (Cause::Transient, None),
+        "InternalError" | "InternalFailure" | "ServerException" | "ServiceFailure" => (Cause::Lost, None),
+        "ServiceUnavailable" | "ServiceUnavailableException" | "Unavailable" => (Cause::Transient, None),
         _ if status >= 500 => (Cause::Lost, None),
         _ => (Cause::Permanent, None),
     }
@@ -145,7 +164,7 @@ mod tests {
             ("VpcLimitExceeded", 400, Purpose::Write, Cause::Permanent),
             ("UnauthorizedOperation", 403, Purpose::Write, Cause::Permanent),
         ] {
-            let failed = failed("CreateVpc", purpose, &answered(code, status));
+            let failed = failed("ec2:CreateVpc", purpose, &answered(code, status));
             assert_eq!(failed.cause, cause, "{code} {status} {purpose:?}");
             assert_eq!(
                 failed.to_string(),
@@ -158,9 +177,9 @@ mod tests {
     fn a_lost_answer_may_have_had_its_effect_and_a_call_without_credentials_had_none() {
         type Failed = SdkError<CreateVpcError, HttpResponse>;
         let lost = Failed::timeout_error("too slow");
-        assert_eq!(failed("CreateVpc", Purpose::Write, &lost).cause, Cause::Lost);
+        assert_eq!(failed("ec2:CreateVpc", Purpose::Write, &lost).cause, Cause::Lost);
         let unsigned = Failed::construction_failure(CredentialsError::not_loaded("nobody is signed in"));
-        let unsigned = failed("CreateVpc", Purpose::Write, &unsigned);
+        let unsigned = failed("ec2:CreateVpc", Purpose::Write, &unsigned);
         assert_eq!(unsigned.cause, Cause::Unreachable);
         assert!(unsigned.message.contains("nobody is signed in"), "{unsigned}");
         let unmade = failed(

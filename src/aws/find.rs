@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types::{Filter, Tag};
+use aws_sdk_ec2::types::Filter;
 
-use super::tags::{self, Mark};
+use super::tags::{self, Mark, Tags};
 use crate::resource::{Readiness, ResourceError, Seen, Target};
 
 /// How many values AWS takes in one filter.
@@ -12,7 +12,7 @@ const VALUES: usize = 200;
 #[derive(Debug, Clone)]
 pub(super) struct Item<O> {
     pub(super) id: String,
-    pub(super) tags: Vec<Tag>,
+    pub(super) tags: Tags,
     pub(super) readiness: Readiness,
     pub(super) outputs: O,
 }
@@ -86,7 +86,7 @@ fn pick<O: Clone>(
                 .as_ref()
                 .and_then(|remembered| remembered.id.as_ref());
             let unmarked = id.and_then(|id| items.get(id));
-            Ok(unmarked.map(|item| seen(item, Some(format!("{}: {}", item.id, tags::owner(&item.tags))))))
+            Ok(unmarked.map(|item| seen(item, mark.foreign(&item.id, &item.tags))))
         }
         [item] => Ok(Some(seen(item, None))),
         several => {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn item(id: &str, tags: &[(&str, &str)]) -> Item<()> {
-        let tag = |(key, value): &(&str, &str)| Tag::builder().key(*key).value(*value).build();
+        let tag = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         Item {
             id: id.into(),
             tags: tags.iter().map(tag).collect(),

@@ -1,23 +1,26 @@
-//! Networks of AWS: a VPC and its subnets, found again by the tags that carry our mark.
+//! AWS: networks, roles and EKS clusters, found again by the tags that carry our mark or by names of ours.
 //!
-//! Not a product feature: no stack file can ask for it yet, and the command line does not list its kinds. It proves
-//! that engine, contract and state hold for a cloud whose things have no name of ours, whose create calls have no
-//! idempotency token, and whose lists lag behind. Calls are made once; waiting and retrying are the engine's.
+//! Calls are made once; waiting and retrying are the engine's. What a list shows late, what a lost answer may have made
+//! and what another service must learn first are told to the engine as causes, never waited for here.
 
 mod clients;
+mod difference;
+mod eks;
 mod error;
+mod expand;
 mod find;
-mod subnet;
+mod iam;
+mod network;
 mod tags;
-mod vpc;
 
 use std::sync::Arc;
 
 use crate::resource::{Kind, kind};
 
 pub use clients::Clients;
+pub use expand::expand;
 
 /// All kinds of this room.
 pub fn kinds(clients: &Arc<Clients>) -> Vec<Arc<dyn Kind>> {
-    vec![kind::<vpc::Vpc>(clients), kind::<subnet::Subnet>(clients)]
+    vec![kind::<network::Vpc>(clients), kind::<network::Subnet>(clients)]
 }

@@ -1,11 +1,26 @@
+use std::collections::{BTreeMap, HashMap};
+
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
 use serde::Deserialize;
+use serde_json::json;
 
-use crate::resource::{ResourceError, Target};
+use super::{
+    Clients,
+    error::{Purpose, failed},
+};
+use crate::{
+    model::{FieldChange, Shown},
+    resource::{Change, ResourceError, Target},
+};
 
-const STACK: &str = "stackup:stack";
-const UID: &str = "stackup:uid";
-const ADDRESS: &str = "stackup:address";
+pub(super) const STACK: &str = "stackup:stack";
+pub(super) const UID: &str = "stackup:uid";
+pub(super) const ADDRESS: &str = "stackup:address";
+/// When a stack with a lifetime may be taken by `stackup reap`: RFC 3339, UTC.
+pub(super) const EXPIRES: &str = "stackup:expires";
+
+/// Tags by key, whatever service they are of.
+pub(super) type Tags = BTreeMap<String, String>;
 
 /// Our mark on one thing: written by the call that makes it, and all that finds it if that call's answer is lost.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -26,24 +41,39 @@ impl Mark {
         })
     }
 
-    /// The tags for the call that makes the thing.
-    pub(super) fn specification(&self, kind: ResourceType) -> TagSpecification {
-        let tags = [
+    /// All tags of a thing that is made: the mark, a name for people, and what the stack file adds.
+    pub(super) fn tags(&self, more: &Tags) -> Tags {
+        let mark = [
             (STACK, &self.stack),
             (UID, &self.uid),
             (ADDRESS, &self.address),
             ("Name", &self.address),
         ];
-        let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build());
+        let mark = mark.map(|(key, value)| (key.to_owned(), value.clone()));
+        more.clone().into_iter().chain(mark).collect()
+    }
+
+    /// The same for services that take a map.
+    pub(super) fn map(&self, more: &Tags) -> HashMap<String, String> {
+        self.tags(more).into_iter().collect()
+    }
+
+    /// The same for the EC2 call that makes the thing.
+    pub(super) fn specification(&self, kind: ResourceType, more: &Tags) -> TagSpecification {
         TagSpecification::builder()
             .resource_type(kind)
-            .set_tags(Some(tags.into()))
+            .set_tags(Some(ec2(&self.tags(more))))
             .build()
     }
 
     /// Whether these tags carry this mark.
-    pub(super) fn is_on(&self, tags: &[Tag]) -> bool {
-        value(tags, UID) == Some(&self.uid) && value(tags, ADDRESS) == Some(&self.address)
+    pub(super) fn is_on(&self, tags: &Tags) -> bool {
+        tags.get(UID) == Some(&self.uid) && tags.get(ADDRESS) == Some(&self.address)
+    }
+
+    /// Whose the thing is that has these tags, in words, if it is not ours.
+    pub(super) fn foreign(&self, id: &str, tags: &Tags) -> Option<String> {
+        (!self.is_on(tags)).then(|| format!("{id}: {}", owner(tags)))
     }
 }
 
@@ -66,16 +96,51 @@ pub(super) fn filter(name: &str, values: Vec<String>) -> Filter {
     Filter::builder().name(name).set_values(Some(values)).build()
 }
 
-/// Whose a thing is that does not carry the mark that was looked for.
-pub(super) fn owner(tags: &[Tag]) -> String {
-    match (value(tags, STACK), value(tags, UID), value(tags, ADDRESS)) {
-        (Some(stack), Some(uid), Some(address)) => {
-            format!("it carries the mark of {address} of stack '{stack}' ({uid})")
+/// Tags as EC2 takes them.
+pub(super) fn ec2(tags: &Tags) -> Vec<Tag> {
+    let tag = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build();
+    tags.iter().map(tag).collect()
+}
+
+/// Tags as EC2 gives them.
+pub(super) fn read(tags: Option<Vec<Tag>>) -> Tags {
+    let pair = |tag: Tag| Some((tag.key?, tag.value.unwrap_or_default()));
+    tags.into_iter().flatten().filter_map(pair).collect()
+}
+
+/// Notes which of the wanted tags stand otherwise. Tags that nobody wants here are someone else's.
+pub(super) fn differ(change: &mut Change, wanted: &Tags, live: &Tags) {
+    for (key, new) in wanted {
+        let old = live.get(key);
+        if old != Some(new) {
+            change.fields.push(FieldChange {
+                path: format!("tags[{key}]"),
+                old: old.map_or(Shown::Absent, |old| Shown::Value(json!(old))),
+                new: Shown::Value(json!(new)),
+                owner: None,
+            });
         }
-        _ => "it carries no mark of stackup; someone has removed or changed its tags".to_owned(),
     }
 }
 
-fn value<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
-    tags.iter().find(|tag| tag.key() == Some(key))?.value()
+/// Writes tags on a thing of EC2 that is there.
+pub(super) async fn write(clients: &Clients, id: &str, tags: &Tags) -> Result<(), ResourceError> {
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let call = clients.ec2().await?.create_tags().resources(id);
+    let sent = call.set_tags(Some(ec2(tags))).send().await;
+    sent.map(drop)
+        .map_err(|error| failed("ec2:CreateTags", Purpose::Write, &error))
+}
+
+/// Whose a thing is that does not carry the mark that was looked for.
+fn owner(tags: &Tags) -> String {
+    match (tags.get(STACK), tags.get(UID), tags.get(ADDRESS)) {
+        (Some(stack), Some(uid), Some(address)) => {
+            format!("it carries the mark of {address} of stack '{stack}' ({uid})")
+        }
+        _ => "it carries no mark of stackup; someone has removed or changed its tags, or made it otherwise"
+            .to_owned(),
+    }
 }

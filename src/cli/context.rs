@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::{
     access,
     arguments::{Colour, Format, Global},
+    cluster,
     error::CliError,
     exit::Exit,
 };
@@ -162,11 +163,11 @@ pub(super) fn model(global: &Global, environment: &Environment) -> Result<StackM
 pub(super) fn open(global: &Global, environment: &Environment) -> Result<Opened, CliError> {
     let model = model(global, environment)?;
     let folder = model.folder.join(".stackup").join(&model.name);
-    let local = local::expand(&model);
-    let objects = access::expand(&model, &local.cluster, &local.pods_need)
+    let part = cluster::part(&model)?;
+    let objects = access::expand(&model, &part.cluster, &part.pods_need)
         .map_err(|mistakes: Vec<Mistake>| CliError::mistakes(&mistakes))?;
-    let companions = local::companions(&model, &local.cluster, &objects.companions);
-    let wanted = local
+    let companions = local::companions(&model, &part.cluster, &objects.companions);
+    let wanted = part
         .wanted
         .into_iter()
         .chain(objects.wanted)
@@ -174,7 +175,7 @@ pub(super) fn open(global: &Global, environment: &Environment) -> Result<Opened,
         .map(Arc::new)
         .collect();
     Ok(Opened {
-        cluster: local.cluster,
+        cluster: part.cluster,
         wanted,
         folder,
         model,

@@ -5,6 +5,7 @@ use clap::Args;
 use super::{
     apply::{carry_out, ended, say},
     arguments::{Format, Global},
+    cluster,
     confirm::confirm,
     context::{self, Environment, Opened, Screen, Session},
     diff::planned,
@@ -13,7 +14,6 @@ use super::{
     run::print,
 };
 use crate::{
-    local,
     model::{EventKind, Verb},
     output,
     state::Store as _,
@@ -44,7 +44,7 @@ impl Destroy {
         // Manifests are not read: what stands is in the state, and a mistake in a file must not keep it standing.
         let model = context::model(global, environment)?;
         let folder = model.folder.join(".stackup").join(&model.name);
-        let cluster = local::expand(&model).cluster;
+        let cluster = cluster::part(&model)?.cluster;
         let name = model.name.clone();
         if !folder.exists() {
             return Ok(nothing(&name, global));

@@ -6,6 +6,7 @@ mod access;
 mod apply;
 mod arguments;
 #[cfg(feature = "kubernetes")]
+mod cluster;
 mod collect;
 mod completion;
 mod confirm;

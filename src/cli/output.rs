@@ -3,13 +3,12 @@ use serde_json::{Map, Value};
 
 use super::{
     arguments::{Format, Global},
+    cluster,
     context::{self, Environment, Opened, Screen, Session},
     error::CliError,
     exit::Exit,
     run::print,
 };
-use crate::local;
-
 const EXAMPLES: &str = "\
 Examples:
   stackup output                         all of them
@@ -69,7 +68,7 @@ impl Output {
 pub(super) async fn remembered(global: &Global, environment: &Environment) -> Result<Session, CliError> {
     let model = context::model(global, environment)?;
     let folder = model.folder.join(".stackup").join(&model.name);
-    let cluster = local::expand(&model).cluster;
+    let cluster = cluster::part(&model)?.cluster;
     Session::open(
         Opened {
             cluster,

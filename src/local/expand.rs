@@ -8,22 +8,11 @@ use super::{
 };
 use crate::{
     model::{Address, ClusterModel, CompanionSpec, Need, StackModel},
-    resource::{Reference, Resource, Wanted},
+    resource::{ClusterPart, Reference, Resource, Wanted},
 };
 
-/// What this room adds to a stack.
-#[derive(Debug, Clone)]
-pub struct LocalPart {
-    /// The cluster; its outputs say how to reach it.
-    pub cluster: Address,
-    /// What else must be ready before a pod can start.
-    pub pods_need: Vec<Address>,
-    /// The resources.
-    pub wanted: Vec<Wanted>,
-}
-
-/// The cluster of a stack, and what its nodes need.
-pub fn expand(model: &StackModel) -> LocalPart {
+/// The cluster of a stack, and what its nodes need; nothing if this room does not make it.
+pub fn expand(model: &StackModel) -> Option<ClusterPart> {
     let (kind, inputs) = match &model.cluster {
         ClusterModel::Kind(kind) => (
             KindCluster::KIND,
@@ -44,9 +33,10 @@ pub fn expand(model: &StackModel) -> LocalPart {
             ExistingCluster::KIND,
             json!({"kubeconfig": existing.kubeconfig, "context": existing.context}),
         ),
+        ClusterModel::Eks(_) => return None,
     };
     let cluster = Address::new(kind, &model.name);
-    let mut part = LocalPart {
+    let mut part = ClusterPart {
         cluster: cluster.clone(),
         pods_need: Vec::new(),
         wanted: vec![wanted(cluster.clone(), kind, inputs)],
@@ -61,7 +51,7 @@ pub fn expand(model: &StackModel) -> LocalPart {
         part.wanted.push(images);
         part.pods_need.push(address);
     }
-    part
+    Some(part)
 }
 
 /// The processes that run beside a simulated cluster, for Deployments whose pods only seem to run there. None elsewhere.
@@ -128,12 +118,17 @@ mod tests {
             load_images: vec!["/a.tar".into()],
             config: None,
         };
-        let part = expand(&model(ClusterModel::Kind(kind.clone())));
+        let part = expand(&model(ClusterModel::Kind(kind.clone()))).unwrap();
         assert_eq!(part.cluster.as_str(), "kind.cluster/demo");
         assert_eq!(part.pods_need, [Address::new("kind.images", "demo")]);
         assert!(!part.wanted[0].inputs.to_string().contains("a.tar"));
         kind.load_images.clear();
-        assert!(expand(&model(ClusterModel::Kind(kind))).pods_need.is_empty());
+        assert!(
+            expand(&model(ClusterModel::Kind(kind)))
+                .unwrap()
+                .pods_need
+                .is_empty()
+        );
     }
 
     #[test]
@@ -151,7 +146,7 @@ mod tests {
             workers: 1,
             kubernetes: None,
         }));
-        let cluster = expand(&kwok).cluster;
+        let cluster = expand(&kwok).unwrap().cluster;
         let wanted = companions(&kwok, &cluster, std::slice::from_ref(&spec));
         assert_eq!(wanted[0].address.as_str(), "kwok.companion/operator");
         assert_eq!(wanted[0].needs.len(), 2);

@@ -28,7 +28,7 @@ mod test;
 
 pub use doctor::Need;
 pub use error::LocalError;
-pub use expand::{LocalPart, companions, expand};
+pub use expand::{companions, expand};
 pub use kind_config::node_image;
 pub use kubeconfig::Kubeconfig;
 pub use program::{Answer, Call, ProgramPaths, Programs};

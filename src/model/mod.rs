@@ -5,6 +5,7 @@
 
 mod address;
 mod check;
+mod eks;
 mod event;
 mod plan;
 mod report;
@@ -14,6 +15,10 @@ mod stack;
 
 pub use address::{Address, AddressError, Component};
 pub use check::{CheckLevel, CheckState, Finding, Severity, VerifySummary};
+pub use eks::{
+    AccessModel, CapacityModel, EksModel, EndpointModel, NatModel, NetworkModel, NodeGroupModel, TaintModel,
+    ZonesModel,
+};
 pub use event::{Event, EventKind, Events, Verb};
 pub use plan::{Action, Conflict, FieldChange, Need, Plan, Reason, Step, Summary, Until};
 pub use report::{Failure, Outcome, Report, Stop};

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Address, CheckLevel, Component};
+use super::{Address, CheckLevel, Component, EksModel};
 
 /// A checked stack file: what should stand. The stack room makes it; every provider room expands its part of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,8 @@ pub enum ClusterModel {
     Kwok(KwokModel),
     /// A cluster that is there already.
     Existing(ExistingModel),
+    /// A cluster of AWS, with its network and worker nodes.
+    Eks(EksModel),
 }
 
 impl ClusterModel {
@@ -42,6 +44,7 @@ impl ClusterModel {
             Self::Kind(_) => "kind",
             Self::Kwok(_) => "kwok",
             Self::Existing(_) => "existing",
+            Self::Eks(_) => "eks",
         }
     }
 }

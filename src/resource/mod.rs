@@ -16,5 +16,5 @@ pub use error::{Cause, ResourceError};
 pub use kind::{Boxed, Intent, Kind, Traits};
 pub use reference::{Reference, references, resolve};
 pub use registry::Registry;
-pub use target::{Live, Made, Observed, Readiness, Remembered, Stack, Target, Wanted};
+pub use target::{ClusterPart, Live, Made, Observed, Readiness, Remembered, Stack, Target, Wanted};
 pub use typed::{Change, Resource, Seen, Typed, kind};

@@ -29,6 +29,17 @@ pub struct Wanted {
     pub needs: Vec<Need>,
 }
 
+/// What a provider's room adds to a stack.
+#[derive(Debug, Clone)]
+pub struct ClusterPart {
+    /// The resource whose outputs say how to reach the cluster.
+    pub cluster: Address,
+    /// What else must be ready before a pod can start.
+    pub pods_need: Vec<Address>,
+    /// The resources.
+    pub wanted: Vec<Wanted>,
+}
+
 /// A resource as the state remembers it: enough to find and delete it without the stack file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,52 +1,40 @@
-use std::time::Duration;
-
 use aws_sdk_ec2::types::{AttributeBooleanValue, Filter, ResourceType, SubnetState};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{
+use super::super::{
     Clients,
     error::{Purpose, failed, is_gone},
     find::{Item, find, ours},
-    tags::Mark,
+    tags::{self, Mark, Tags},
 };
-use crate::{
-    model::{FieldChange, Shown},
-    resource::{Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
-};
-
-/// How the parts of a network are driven: AWS gives the ids, and lists lag behind by seconds.
-pub(super) const NETWORK: Traits = Traits {
-    intent: Intent::Each,
-    records_inputs: true,
-    at_once: 4,
-    expected: Some(Duration::from_secs(2)),
-    deadline: Duration::from_mins(5),
-    settles: Duration::from_secs(10),
-    pins: true,
-};
+use super::{NETWORK, field, force, vanished};
+use crate::resource::{Change, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed};
 
 /// A part of a VPC's addresses in one zone.
-pub(super) struct Subnet;
+pub(in crate::aws) struct Subnet;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Inputs {
+pub(in crate::aws) struct Inputs {
     vpc_id: String,
     cidr: String,
     zone: String,
     #[serde(default)]
     public_addresses: bool,
+    #[serde(default)]
+    tags: Tags,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Outputs {
+pub(in crate::aws) struct Outputs {
     id: String,
     vpc_id: String,
     cidr: String,
     zone: String,
     public_addresses: bool,
+    tags: Tags,
 }
 
 impl Resource for Subnet {
@@ -55,7 +43,8 @@ impl Resource for Subnet {
         vpcId: the VPC that it is part of.\n\
         cidr: its range of addresses, within that of the VPC.\n\
         zone: the availability zone; vpcId, cidr and zone make the subnet anew when they change.\n\
-        publicAddresses: whether machines in it get a public address; changed in place.";
+        publicAddresses: whether machines in it get a public address; changed in place.\n\
+        tags: more tags for it, such as the role that load balancers look for; changed in place.";
     const TRAITS: Traits = NETWORK;
 
     type Cloud = Clients;
@@ -69,16 +58,11 @@ impl Resource for Subnet {
             ("cidr", &outputs.cidr, &inputs.cidr),
             ("zone", &outputs.zone, &inputs.zone),
         ] {
-            if old != new {
-                force(&mut change, path, json!(old), json!(new));
-            }
+            force(&mut change, path, json!(old), json!(new));
         }
         let (old, new) = (outputs.public_addresses, inputs.public_addresses);
-        if old != new {
-            change
-                .fields
-                .push(field("publicAddresses", json!(old), json!(new)));
-        }
+        field(&mut change, "publicAddresses", json!(old), json!(new));
+        tags::differ(&mut change, &inputs.tags, &outputs.tags);
         change
     }
 
@@ -95,14 +79,14 @@ impl Resource for Subnet {
         target: &Target,
         inputs: &Inputs,
     ) -> Result<Option<String>, ResourceError> {
-        let tags = Mark::of(target)?.specification(ResourceType::Subnet);
+        let tags = Mark::of(target)?.specification(ResourceType::Subnet, &inputs.tags);
         let call = clients.ec2().await?.create_subnet();
         let call = call.vpc_id(&inputs.vpc_id).cidr_block(&inputs.cidr);
         let call = call.availability_zone(&inputs.zone).tag_specifications(tags);
         let made = call
             .send()
             .await
-            .map_err(|error| failed("CreateSubnet", Purpose::Write, &error))?;
+            .map_err(|error| failed("ec2:CreateSubnet", Purpose::Write, &error))?;
         let id = made.subnet.and_then(|subnet| subnet.subnet_id);
         if let (Some(id), true) = (&id, inputs.public_addresses) {
             // If this fails, the engine finds the subnet by its mark, and changes it in place.
@@ -113,9 +97,11 @@ impl Resource for Subnet {
 
     async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
         match id(clients, target).await? {
-            Some(id) => set_public_addresses(clients, &id, inputs.public_addresses).await,
-            None => Err(ResourceError::permanent(format!("{} is gone", target.address))
-                .hint("run 'stackup apply' again: it makes what is missing")),
+            Some(id) => {
+                set_public_addresses(clients, &id, inputs.public_addresses).await?;
+                tags::write(clients, &id, &inputs.tags).await
+            }
+            None => Err(vanished(target)),
         }
     }
 
@@ -124,7 +110,7 @@ impl Resource for Subnet {
             return Ok(());
         };
         match clients.ec2().await?.delete_subnet().subnet_id(id).send().await {
-            Err(error) if !is_gone(&error) => Err(failed("DeleteSubnet", Purpose::Delete, &error)),
+            Err(error) if !is_gone(&error) => Err(failed("ec2:DeleteSubnet", Purpose::Delete, &error)),
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -140,7 +126,7 @@ async fn set_public_addresses(clients: &Clients, id: &str, wanted: bool) -> Resu
     let call = clients.ec2().await?.modify_subnet_attribute();
     let sent = call.subnet_id(id).map_public_ip_on_launch(wanted).send().await;
     sent.map(drop)
-        .map_err(|error| failed("ModifySubnetAttribute", Purpose::Write, &error))
+        .map_err(|error| failed("ec2:ModifySubnetAttribute", Purpose::Write, &error))
 }
 
 async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Outputs>>, ResourceError> {
@@ -151,7 +137,7 @@ async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Output
         .send()
         .collect::<Result<_, _>>()
         .await
-        .map_err(|error| failed("DescribeSubnets", Purpose::Read, &error))?;
+        .map_err(|error| failed("ec2:DescribeSubnets", Purpose::Read, &error))?;
     let items = subnets.into_iter().filter_map(|subnet| {
         let readiness = match subnet.state() {
             Some(SubnetState::Available) => Readiness::Ready,
@@ -159,34 +145,21 @@ async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Output
             None => Readiness::NotYet("AWS does not tell its state".to_owned()),
         };
         let id = subnet.subnet_id?;
+        let tags = tags::read(subnet.tags);
         let outputs = Outputs {
             id: id.clone(),
             vpc_id: subnet.vpc_id?,
             cidr: subnet.cidr_block?,
             zone: subnet.availability_zone?,
             public_addresses: subnet.map_public_ip_on_launch.unwrap_or_default(),
+            tags: tags.clone(),
         };
         Some(Item {
             id,
-            tags: subnet.tags.unwrap_or_default(),
+            tags,
             readiness,
             outputs,
         })
     });
     Ok(items.collect())
-}
-
-fn field(path: &str, old: Value, new: Value) -> FieldChange {
-    FieldChange {
-        path: path.to_owned(),
-        old: Shown::Value(old),
-        new: Shown::Value(new),
-        owner: None,
-    }
-}
-
-/// Notes a difference that only a new one can mend.
-pub(super) fn force(change: &mut Change, path: &str, old: Value, new: Value) {
-    change.fields.push(field(path, old, new));
-    change.forces.push(path.to_owned());
 }

@@ -1,0 +1,1 @@
+//! Identities: the roles of a cluster, of its nodes and of its add-ons. Found again by their names.

@@ -1,0 +1,23 @@
+//! Networks: a VPC and what is in it. AWS gives the ids, so everything is found again by the tags that carry our mark.
+
+mod subnet;
+mod vpc;
+
+use std::time::Duration;
+
+use super::difference::{field, force, vanished};
+use crate::resource::{Intent, Traits};
+
+pub(super) use subnet::Subnet;
+pub(super) use vpc::Vpc;
+
+/// How the parts of a network are driven: AWS gives the ids, and lists lag behind by seconds.
+const NETWORK: Traits = Traits {
+    intent: Intent::Each,
+    records_inputs: true,
+    at_once: 4,
+    expected: Some(Duration::from_secs(2)),
+    deadline: Duration::from_mins(5),
+    settles: Duration::from_secs(10),
+    pins: true,
+};
