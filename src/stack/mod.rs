@@ -8,6 +8,7 @@
 mod check;
 mod cluster;
 mod component;
+mod eks;
 mod environment;
 mod load;
 mod merge;
