@@ -11,6 +11,7 @@ mod expand;
 mod find;
 mod iam;
 mod network;
+mod state;
 mod tags;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::resource::{Kind, kind};
 
 pub use clients::Clients;
 pub use expand::expand;
+pub use state::{Bucket, Lack, S3Store, make_bucket};
 
 /// All kinds of this room.
 pub fn kinds(clients: &Arc<Clients>) -> Vec<Arc<dyn Kind>> {

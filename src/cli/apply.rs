@@ -7,7 +7,7 @@ use super::{
     confirm::confirm,
     context::{self, Environment, Screen, Session},
     diff::planned,
-    error::CliError,
+    error::{CliError, exit_of},
     exit::Exit,
     run::{print, tell_person},
     signals, status, verify,
@@ -17,6 +17,7 @@ use crate::{
     model::{Action, EventKind, Outcome, Plan, Report, Verb},
     output::{self, Ending},
     resource::{Observed, Readiness},
+    state::StateError,
 };
 
 const EXAMPLES: &str = "\
@@ -54,8 +55,20 @@ impl Apply {
     ) -> Result<Exit, CliError> {
         let began = Instant::now();
         let opened = context::open(global, environment)?;
-        let level = opened.model.verify.filter(|_| !self.no_verify);
         let mut session = Session::open(opened, environment, Some("apply"), self.adopt).await?;
+        let ended = self.with(&mut session, began, global, screen).await;
+        session.close().await;
+        ended
+    }
+
+    async fn with(
+        self,
+        session: &mut Session,
+        began: Instant,
+        global: &Global,
+        screen: &Screen,
+    ) -> Result<Exit, CliError> {
+        let level = session.opened.model.verify.filter(|_| !self.no_verify);
         let unfinished = session.unfinished();
         if session.loaded.unfinished {
             say(
@@ -67,7 +80,7 @@ impl Apply {
             );
             session.run.events.send(EventKind::Resumed { unfinished });
         }
-        let (plan, refreshed) = planned(&session, &session.opened.wanted).await?;
+        let (plan, refreshed) = planned(session, &session.opened.wanted).await?;
         let nothing = !plan.summary().pending() && standing(&plan, &refreshed) && !session.loaded.unfinished;
         if global.output == Format::Text && !global.quiet {
             print(&output::plan_text(&plan, &screen.out, self.full, None));
@@ -77,13 +90,13 @@ impl Apply {
             if plan.summary().pending() {
                 confirm(screen, &format!("Apply this to {}?", plan.stack), self.yes)?;
             }
-            let executed = carry_out(&mut session, Verb::Apply, &plan, refreshed, screen).await?;
-            exit = ended(&mut session, Verb::Apply, &executed, began, global, screen)?;
+            let executed = carry_out(session, Verb::Apply, &plan, refreshed, screen).await?;
+            exit = ended(session, Verb::Apply, &executed, began, global, screen)?;
         }
         if exit == Exit::Done
             && let Some(level) = level
         {
-            exit = verify::after_apply(&mut session, level, global, screen).await?;
+            exit = verify::after_apply(session, level, global, screen).await?;
         }
         Ok(exit)
     }
@@ -134,7 +147,15 @@ pub(super) async fn carry_out(
         tokio::spawn(output::show(receiver, view, style, out))
     });
     let loaded = session.loaded.clone();
-    let executed = execute(&session.run, verb, plan, refreshed, &mut session.store, loaded).await;
+    let executed = execute(
+        &session.run,
+        verb,
+        plan,
+        refreshed,
+        session.store.as_mut(),
+        loaded,
+    )
+    .await;
     drop(events);
     session.fall_silent();
     if let Some(telling) = telling {
@@ -157,18 +178,7 @@ pub(super) fn ended(
     session.loaded.unfinished = false;
     let report = &executed.report;
     if let Some(error) = &executed.lost {
-        let mut error = CliError::new(
-            Exit::Failed,
-            format!(
-                "could not {error}: nothing further was begun, and what was begun is in the state before it"
-            ),
-        )
-        .source_of(error);
-        error.hints.push(format!(
-            "make room there, then run 'stackup {}' again: it goes on from here",
-            name(verb)
-        ));
-        return Err(error);
+        return Err(lost(error, verb));
     }
     if global.output == Format::Text && !global.quiet {
         let stands = if verb == Verb::Apply {
@@ -188,6 +198,30 @@ pub(super) fn ended(
         print(&output::report_text(&ending, &screen.out));
     }
     Ok(exit(report))
+}
+
+/// The state could not be written any more, so that the run ended.
+fn lost(error: &StateError, verb: Verb) -> CliError {
+    let again = format!("run 'stackup {}' again: it goes on from here", name(verb));
+    let after = "nothing further was begun, and what was begun is in the state before it";
+    match error {
+        StateError::Fenced { .. } => CliError::new(Exit::Locked, format!("{error}: {after}")).hint(format!(
+            "when the other one has ended (see 'stackup state unlock'), {again}"
+        )),
+        StateError::Remote { source, .. } => {
+            CliError::new(exit_of(source), format!("could not {error}: {after}"))
+                .source_of(error)
+                .hint(format!("when the store answers, {again}"))
+        }
+        StateError::Damaged { .. }
+        | StateError::Newer { .. }
+        | StateError::UnknownFeature { .. }
+        | StateError::OtherStack { .. }
+        | StateError::Locked(_)
+        | StateError::Io { .. } => CliError::new(Exit::Failed, format!("could not {error}: {after}"))
+            .source_of(error)
+            .hint(format!("make room there, then {again}")),
+    }
 }
 
 fn name(verb: Verb) -> &'static str {

@@ -16,7 +16,6 @@ use super::{
 use crate::{
     model::{EventKind, Verb},
     output,
-    state::Store as _,
 };
 
 const EXAMPLES: &str = "\
@@ -46,18 +45,35 @@ impl Destroy {
         let folder = model.folder.join(".stackup").join(&model.name);
         let cluster = cluster::part(&model)?.cluster;
         let name = model.name.clone();
-        if !folder.exists() {
+        if model.state.is_none() && !folder.exists() {
             return Ok(nothing(&name, global));
         }
         let opened = Opened {
             cluster,
             wanted: Vec::new(),
-            folder: folder.clone(),
+            folder,
             model,
         };
         let mut session = Session::open(opened, environment, Some("destroy"), false).await?;
+        let ended = self.with(&mut session, began, global, screen).await;
+        session.close().await;
+        if ended.as_ref().is_ok_and(|(_, gone)| *gone) {
+            tidy(&session.opened.folder)?;
+        }
+        ended.map(|(exit, _)| exit)
+    }
+
+    /// How it ended, and whether nothing is left to remember.
+    async fn with(
+        self,
+        session: &mut Session,
+        began: Instant,
+        global: &Global,
+        screen: &Screen,
+    ) -> Result<(Exit, bool), CliError> {
+        let name = session.opened.model.name.clone();
         if !session.known {
-            return Ok(nothing(&name, global));
+            return Ok((nothing(&name, global), session.opened.model.state.is_some()));
         }
         if session.loaded.unfinished {
             let unfinished = session.unfinished();
@@ -70,21 +86,21 @@ impl Destroy {
             );
             session.run.events.send(EventKind::Resumed { unfinished });
         }
-        let (plan, refreshed) = planned(&session, &[]).await?;
+        let (plan, refreshed) = planned(session, &[]).await?;
         if global.output == Format::Text && !global.quiet {
             print(&output::plan_text(&plan, &screen.out, false, None));
         }
         let mut exit = Exit::Done;
         if !plan.steps.is_empty() {
             confirm(screen, &format!("Destroy all of {name}?"), self.yes)?;
-            let executed = carry_out(&mut session, Verb::Destroy, &plan, refreshed, screen).await?;
-            exit = ended(&mut session, Verb::Destroy, &executed, began, global, screen)?;
+            let executed = carry_out(session, Verb::Destroy, &plan, refreshed, screen).await?;
+            exit = ended(session, Verb::Destroy, &executed, began, global, screen)?;
         }
-        if exit == Exit::Done && session.loaded.snapshot.resources.is_empty() {
+        let gone = exit == Exit::Done && session.loaded.snapshot.resources.is_empty();
+        if gone {
             session.store.clear().await?;
-            tidy(&folder)?;
         }
-        Ok(exit)
+        Ok((exit, gone))
     }
 }
 

@@ -25,6 +25,7 @@ mod schema;
 mod signals;
 mod state;
 mod status;
+mod store;
 mod validate;
 mod verify;
 mod version;

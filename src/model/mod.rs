@@ -26,5 +26,5 @@ pub use secret::Secret;
 pub use shown::Shown;
 pub use stack::{
     ClusterModel, CompanionSpec, ComponentModel, ExistingModel, KindModel, KwokModel, ManifestSource,
-    Mistake, StackModel,
+    Mistake, S3Model, StackModel,
 };

@@ -14,6 +14,7 @@ mod load;
 mod merge;
 mod reader;
 mod schema;
+mod state;
 mod template;
 mod tree;
 

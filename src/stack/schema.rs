@@ -47,6 +47,42 @@ struct StackFile {
     /// Your own labels for everything that can carry tags.
     #[schemars(example = example("team", "shop"))]
     tags: Option<BTreeMap<String, String>>,
+    /// Where stackup remembers what it made. Default: the folder .stackup beside this file.
+    state: Option<State>,
+}
+
+/// Where stackup remembers what it made.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "described for editors; the files are read with their places, field by field"
+)]
+struct State {
+    /// A bucket of Amazon S3, for stacks that several machines work on. `stackup state init` makes it.
+    s3: S3,
+}
+
+/// A bucket of Amazon S3.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "described for editors; the files are read with their places, field by field"
+)]
+struct S3 {
+    /// The bucket's name.
+    #[schemars(regex(pattern = pattern("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")), example = &"example-stackup-state")]
+    bucket: String,
+    /// What the names of the objects begin with. Default: the stack's name.
+    #[schemars(regex(pattern = pattern(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")), example = &"stacks/demo")]
+    key: Option<String>,
+    /// The bucket's region. Default: the one of the environment or of the profile.
+    #[schemars(regex(pattern = pattern("[a-z]+(-[a-z]+)+-[0-9]+")), example = &"eu-central-1")]
+    region: Option<String>,
+    /// The KMS key that encrypts the objects: id, alias or ARN. Default: the key that S3 keeps itself.
+    #[schemars(example = &"alias/stackup-state")]
+    kms_key: Option<String>,
 }
 
 /// Where a stack runs.

@@ -71,6 +71,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// How many former snapshots a store keeps.
+    pub const BACKUPS: usize = 10;
+
+    /// The name under which a store keeps it once it is no longer the present one: sorted by serial.
+    pub fn backup_name(&self) -> String {
+        format!("state-{:08}.json", self.serial)
+    }
+
     /// The state of a stack that has nothing yet.
     pub fn new(stack: &str, uid: String, lineage: String) -> Self {
         Self {
@@ -88,7 +96,7 @@ impl Snapshot {
     }
 
     /// The file's bytes: readable, in stable order, closed by the checksum of all bytes before it.
-    pub(super) fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
+    pub fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.truncate(text.trim_end_matches(['\n', '}']).len());
         let sum = hash::sha256(text.as_bytes());
@@ -99,7 +107,7 @@ impl Snapshot {
     }
 
     /// Reads a file's bytes. `path` is for messages.
-    pub(super) fn read(bytes: &[u8], path: &Path) -> Result<Self, StateError> {
+    pub fn read(bytes: &[u8], path: &Path) -> Result<Self, StateError> {
         let damaged = |offset: usize, what: String| StateError::Damaged {
             path: path.to_owned(),
             offset,

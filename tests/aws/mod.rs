@@ -4,6 +4,7 @@
 
 mod child;
 mod hop;
+mod state;
 
 use std::{
     net::SocketAddr,
