@@ -10,9 +10,11 @@ mod error;
 mod expand;
 mod find;
 mod iam;
+mod idempotency;
 mod network;
 mod state;
 mod tags;
+mod token;
 
 use std::sync::Arc;
 
@@ -21,8 +23,18 @@ use crate::resource::{Kind, kind};
 pub use clients::Clients;
 pub use expand::expand;
 pub use state::{Bucket, Lack, S3Store, make_bucket};
+pub use token::{Identity, Token, identity, token};
 
 /// All kinds of this room.
 pub fn kinds(clients: &Arc<Clients>) -> Vec<Arc<dyn Kind>> {
-    vec![kind::<network::Vpc>(clients), kind::<network::Subnet>(clients)]
+    vec![
+        kind::<network::Vpc>(clients),
+        kind::<network::Subnet>(clients),
+        kind::<eks::LogGroup>(clients),
+        kind::<eks::Cluster>(clients),
+        kind::<eks::AccessEntry>(clients),
+        kind::<eks::Addon>(clients),
+        kind::<eks::LaunchTemplate>(clients),
+        kind::<eks::NodeGroup>(clients),
+    ]
 }
