@@ -3,6 +3,7 @@
 //! Calls are made once; waiting and retrying are the engine's. What a list shows late, what a lost answer may have made
 //! and what another service must learn first are told to the engine as causes, never waited for here.
 
+mod audit;
 mod clients;
 mod difference;
 mod eks;
@@ -10,17 +11,30 @@ mod error;
 mod expand;
 mod find;
 mod iam;
+mod marked;
 mod network;
+mod preflight;
+mod price;
+mod reap;
+mod sweep;
 mod tags;
 
 use std::sync::Arc;
 
 use crate::resource::{Kind, kind};
 
+pub use audit::{Audited, Left, audit};
 pub use clients::Clients;
 pub use expand::expand;
+pub use preflight::{ACTIONS, Place, Problem, preflight};
+pub use price::{Price, price};
+pub use reap::{Tagged, stacks};
 
 /// All kinds of this room.
 pub fn kinds(clients: &Arc<Clients>) -> Vec<Arc<dyn Kind>> {
-    vec![kind::<network::Vpc>(clients), kind::<network::Subnet>(clients)]
+    vec![
+        kind::<network::Vpc>(clients),
+        kind::<network::Subnet>(clients),
+        sweep::leftovers(clients),
+    ]
 }
