@@ -3,6 +3,7 @@
 //! Calls are made once; waiting and retrying are the engine's. What a list shows late, what a lost answer may have made
 //! and what another service must learn first are told to the engine as causes, never waited for here.
 
+mod audit;
 mod clients;
 mod difference;
 mod eks;
@@ -11,8 +12,13 @@ mod expand;
 mod find;
 mod iam;
 mod idempotency;
+mod marked;
 mod network;
+mod preflight;
+mod price;
+mod reap;
 mod state;
+mod sweep;
 mod tags;
 mod token;
 
@@ -20,8 +26,12 @@ use std::sync::Arc;
 
 use crate::resource::{Kind, kind};
 
+pub use audit::{Audited, Left, audit};
 pub use clients::Clients;
 pub use expand::expand;
+pub use preflight::{ACTIONS, Place, Problem, preflight};
+pub use price::{Price, price};
+pub use reap::{Tagged, stacks};
 pub use state::{Bucket, Lack, S3Store, make_bucket};
 pub use token::{Identity, Token, identity, token};
 
@@ -36,5 +46,6 @@ pub fn kinds(clients: &Arc<Clients>) -> Vec<Arc<dyn Kind>> {
         kind::<eks::Addon>(clients),
         kind::<eks::LaunchTemplate>(clients),
         kind::<eks::NodeGroup>(clients),
+        sweep::leftovers(clients),
     ]
 }
