@@ -29,7 +29,7 @@ use crate::resource::{Kind, kind};
 pub use audit::{Audited, Left, audit};
 pub use clients::Clients;
 pub use expand::expand;
-pub use preflight::{ACTIONS, Place, Problem, preflight};
+pub use preflight::{ACTIONS, Problem, misplaced, preflight};
 pub use price::{Price, price};
 pub use reap::{Tagged, stacks};
 pub use state::{Bucket, Lack, S3Store, make_bucket};

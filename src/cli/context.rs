@@ -13,9 +13,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::{
     access,
     arguments::{Colour, Format, Global},
-    cluster,
+    cloud, cluster,
     error::CliError,
     exit::Exit,
+    lifetime,
     run::tell_person,
     store::{left_behind, store},
 };
@@ -197,6 +198,7 @@ pub(super) struct Session {
         expect(dead_code, reason = "without Kubernetes there is nothing to ask")
     )]
     pub(super) clusters: access::Clusters,
+    pub(super) cloud: cloud::Cloud,
     pub(super) canceller: Option<Canceller>,
     pub(super) events: Option<UnboundedReceiver<Event>>,
     /// Where servers' warnings are told while someone listens.
@@ -209,7 +211,7 @@ impl Session {
     /// Opens the state. With `verb` the folder is made and the lock taken, and [`Session::close`] gives it back; without,
     /// nothing is written.
     pub(super) async fn open(
-        opened: Opened,
+        mut opened: Opened,
         environment: &Environment,
         verb: Option<&str>,
         adopt: bool,
@@ -228,7 +230,7 @@ impl Session {
             }
         };
         let known = found.is_some();
-        let loaded = match found {
+        let mut loaded = match found {
             Some(loaded) => loaded,
             None => Loaded {
                 snapshot: Snapshot::new(&opened.model.name, random(16)?, random(16)?),
@@ -236,6 +238,7 @@ impl Session {
                 notes: Vec::new(),
             },
         };
+        lifetime::stamp(&mut opened, &mut loaded.snapshot);
         let hash = KeyedHash::new(key);
         let (events, receiver) = Events::channel();
         for note in &loaded.notes {
@@ -254,9 +257,11 @@ impl Session {
                 });
             }
         });
-        let clusters = access::clusters(&opened.folder, hash.key().clone(), warn);
+        let cloud = cloud::cloud(&opened.model);
+        let clusters = access::clusters(&opened.folder, hash.key().clone(), warn, &cloud);
         let local = Arc::new(Local::new(opened.folder.clone(), environment.programs()));
-        let registry = Registry::new(local::kinds(&local).into_iter().chain(access::kinds(&clusters)));
+        let kinds = [local::kinds(&local), access::kinds(&clusters), cloud::kinds(&cloud)];
+        let registry = Registry::new(kinds.into_iter().flatten());
         let stack = Stack {
             name: opened.model.name.clone(),
             uid: loaded.snapshot.uid.clone(),
@@ -276,6 +281,7 @@ impl Session {
             store,
             loaded,
             clusters,
+            cloud,
             canceller: Some(canceller),
             events: Some(receiver),
             warnings,

@@ -6,6 +6,8 @@ mod access;
 mod apply;
 mod arguments;
 #[cfg(feature = "kubernetes")]
+#[cfg_attr(not(feature = "aws"), path = "cloudless.rs")]
+mod cloud;
 mod cluster;
 mod collect;
 mod completion;
@@ -19,6 +21,7 @@ mod evidence;
 mod exit;
 mod init;
 mod kubeconfig;
+mod lifetime;
 mod output;
 mod run;
 mod schema;

@@ -19,5 +19,5 @@ pub use file::{FileStore, make_folder};
 pub use hash::{KeyedHash, canonical, hex};
 pub use journal::{Intended, Phase, Record, read_journal, write_line};
 pub use resume::resume;
-pub use snapshot::{Entry, Snapshot, Status};
+pub use snapshot::{Entry, Life, Place, Snapshot, Status};
 pub use store::{Holder, Loaded, SharedStore, Store};

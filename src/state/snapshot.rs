@@ -41,6 +41,24 @@ pub struct Entry {
     pub status: Status,
 }
 
+/// Where at a cloud a stack stands: elsewhere, nothing of it would be found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The account, twelve digits at AWS.
+    pub account: String,
+    /// The region.
+    pub region: String,
+}
+
+/// How long a stack may live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// Seconds, as the stack file asked for them.
+    pub seconds: u64,
+    /// When they end, RFC 3339.
+    pub expires: String,
+}
+
 /// All that a stack remembers between runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -60,6 +78,12 @@ pub struct Snapshot {
     /// Grows by one with each takeover of the lock of a remote store.
     #[serde(default)]
     pub epoch: u64,
+    /// Where at a cloud the stack stands, if it stands at one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// The lifetime that the stack file asked for, and when it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<Life>,
     /// Every resource that may be there.
     pub resources: BTreeMap<Address, Entry>,
     /// Things that were replaced and whose removal is not recorded yet.
@@ -89,6 +113,8 @@ impl Snapshot {
             lineage,
             serial: 0,
             epoch: 0,
+            place: None,
+            life: None,
             resources: BTreeMap::new(),
             deposed: Vec::new(),
             more: Map::new(),
