@@ -16,7 +16,7 @@ pub(super) fn clusters(
     key: Secret<Vec<u8>>,
     warn: Arc<dyn Fn(String) + Send + Sync>,
 ) -> Clusters {
-    crate::kubernetes::Clusters::new(folder.to_owned(), key, warn)
+    crate::kubernetes::Clusters::new(folder.to_owned(), key, warn, None)
 }
 
 #[cfg(feature = "kubernetes")]

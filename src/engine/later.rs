@@ -12,11 +12,17 @@ impl Coordinator<'_> {
     /// Steps that could not be asked about wait for one more look, once what they live in is there.
     pub(super) fn hold_back(&mut self) {
         for (i, step) in self.plan.steps.iter().enumerate() {
-            if let Some(Reason::GoesWith(other)) = &step.reason {
+            let mut inner = step;
+            // Also in what that other one goes with: the outermost tells of all of them at once.
+            while let Some(Reason::GoesWith(other)) = &inner.reason {
                 self.inside
                     .entry(other.clone())
                     .or_default()
                     .push(step.address.clone());
+                match self.index.get(other).and_then(|i| self.plan.steps.get(*i)) {
+                    Some(outer) => inner = outer,
+                    None => break,
+                }
             }
             let Some(Seen::After(other)) = self.refreshed.found.get(&step.address).map(|found| &found.seen)
             else {
@@ -37,7 +43,15 @@ impl Coordinator<'_> {
         let Some(waiting) = self.after.remove(&step.address) else {
             return;
         };
-        let made = matches!(step.action, Action::Create | Action::Replace);
+        // What was planned without asking may have been there all the same, and only been looked at.
+        let absent = || {
+            let found = self.refreshed.found.get(&step.address);
+            matches!(
+                found.map(|found| &found.seen),
+                Some(Seen::Known(Observed::Absent))
+            )
+        };
+        let made = step.action == Action::Replace || step.action == Action::Create && absent();
         let (empty, waiting): (Vec<_>, Vec<_>) = waiting
             .into_iter()
             .partition(|address| made && self.lives_in(address, &step.address));
@@ -71,9 +85,9 @@ impl Coordinator<'_> {
                 .get(other)
                 .map(|outputs| (other.clone(), Arc::clone(outputs))),
         );
-        self.kinds
-            .get(found.kind())
-            .is_some_and(|kind| kind.goes_with(&target).as_ref() == Some(other))
+        self.kinds.get(found.kind()).is_some_and(|kind| {
+            kind.goes_with(&target).as_ref() == Some(other) || kind.lives_in(&target).as_ref() == Some(other)
+        })
     }
 
     pub(super) fn looked(&mut self, refreshed: Refreshed) {

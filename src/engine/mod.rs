@@ -5,6 +5,7 @@
 //! journal before it happens. Waiting, retrying, deadlines and limits are here, once, for every kind.
 
 mod cancel;
+mod doomed;
 mod execute;
 mod graph;
 mod later;

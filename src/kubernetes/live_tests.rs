@@ -50,10 +50,15 @@ async fn bench(name: &str) -> Option<Bench> {
     let outputs =
         json!({"kubeconfig": kubeconfig, "context": context, "profile": "kwok", "ephemeral": false});
     let warnings = Arc::new(Mutex::new(Vec::new()));
-    let clusters = Clusters::new("/".into(), Secret::new(vec![1, 2, 3]), {
-        let warnings = Arc::clone(&warnings);
-        Arc::new(move |text| warnings.lock().unwrap().push(text))
-    });
+    let clusters = Clusters::new(
+        "/".into(),
+        Secret::new(vec![1, 2, 3]),
+        {
+            let warnings = Arc::clone(&warnings);
+            Arc::new(move |text| warnings.lock().unwrap().push(text))
+        },
+        None,
+    );
     let cluster = clusters.cluster(&outputs).await.unwrap();
     let moment = super::clock::now().as_millisecond();
     let bench = Bench {
