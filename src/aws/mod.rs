@@ -10,6 +10,7 @@ mod error;
 mod expand;
 mod find;
 mod iam;
+mod idempotency;
 mod network;
 mod tags;
 
@@ -22,5 +23,15 @@ pub use expand::expand;
 
 /// All kinds of this room.
 pub fn kinds(clients: &Arc<Clients>) -> Vec<Arc<dyn Kind>> {
-    vec![kind::<network::Vpc>(clients), kind::<network::Subnet>(clients)]
+    vec![
+        kind::<iam::Role>(clients),
+        kind::<network::ElasticAddress>(clients),
+        kind::<network::InternetGateway>(clients),
+        kind::<network::NatGateway>(clients),
+        kind::<network::RouteTable>(clients),
+        kind::<network::Subnet>(clients),
+        kind::<network::Vpc>(clients),
+        kind::<network::VpcEndpoint>(clients),
+        kind::<network::Zones>(clients),
+    ]
 }
