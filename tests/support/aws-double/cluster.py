@@ -30,6 +30,8 @@ PROGRAMS = {
 PORTS = ["kubeApiserverPort", "etcdPort", "etcdPeerPort", "kubeControllerManagerPort", "kubeSchedulerPort", "kwokControllerPort"]
 # Nothing runs behind the addresses of Services here: a call to a webhook would wait for its deadline.
 WITHOUT = "ValidatingAdmissionWebhook,MutatingAdmissionWebhook"
+# How many minor versions back an API server can serve the API of.
+EMULATED = 3
 START_SECONDS = 120
 STOP_SECONDS = 10
 
@@ -142,8 +144,8 @@ class ControlPlane:
     """One cluster's control plane.
 
     folder: where it may make a folder `name`; programs: where kwokctl and the rest are; review_url: who judges tokens, a
-    URL without query (client-go drops it: which cluster asks has to be in the path); version: what the API server calls
-    itself ("1.34"), where that is not its own.
+    URL without query (client-go drops it: which cluster asks has to be in the path); version: "1.33", whose API it serves
+    where its program can ("/version" still tells the program's own, 1.34.4-eks-double, and 33 as `emulationMinor`).
     """
 
     def __init__(self, folder, programs, name, review_url, version):
@@ -156,7 +158,7 @@ class ControlPlane:
     def start(self):
         """Blocks until the API server is ready; raises RuntimeError with the reason where it does not get so."""
         if urllib.parse.urlsplit(self.review_url).query:
-            raise ValueError(f"{self.review_url}: an API server drops the query of the URL that it asks about tokens")
+            raise ValueError(f"{self.review_url}: an API server drops the query of this URL: put which cluster asks into its path")
         self.stop()
         self.folder.mkdir(parents=True, mode=0o700)
         self._write("review.yaml", {
@@ -199,14 +201,16 @@ class ControlPlane:
     def _options(self):
         own = self._run(self.programs / "kube-apiserver", "--version").split()[-1]
         ports = free_ports(len(PORTS))
-        review = {
+        extra = {
             "authentication-token-webhook-config-file": str(self.folder / "review.yaml"),
             "authentication-token-webhook-version": "v1",
             "authentication-token-webhook-cache-ttl": "1s",
             "disable-admission-plugins": WITHOUT,
         }
-        if self.version and own.lstrip("v").split(".")[:2] != self.version.lstrip("v").split(".")[:2]:
-            review["version"] = "v" + ".".join((self.version.lstrip("v") + ".0").split(".")[:3])
+        extra["version"] = f"{own}-eks-double"
+        behind = minor(own) - minor(self.version or own)
+        if 0 < behind <= EMULATED:
+            extra["emulated-version"] = f"kube=1.{minor(self.version)}"
         return {
             "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
             "kind": "KwokctlConfiguration",
@@ -217,7 +221,7 @@ class ControlPlane:
             },
             "componentsPatches": [{
                 "name": "kube-apiserver",
-                "extraArgs": [{"key": key, "value": value} for key, value in review.items()],
+                "extraArgs": [{"key": key, "value": value} for key, value in extra.items()],
             }],
         }
 
@@ -248,15 +252,23 @@ class ControlPlane:
         log = self.folder / "kwokctl.log"
         with log.open("a+") as output:
             start = output.seek(0, os.SEEK_END)
-            code = subprocess.run(
-                [str(word) for word in command], env=env, timeout=START_SECONDS, check=False,
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            ).returncode
+            try:
+                code = subprocess.run(
+                    [str(word) for word in command], env=env, timeout=START_SECONDS, check=False,
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                ).returncode
+            except subprocess.TimeoutExpired:
+                code = f"not done within {START_SECONDS} s"
             output.seek(start)
             said = output.read()
         if code != 0:
             raise RuntimeError(f"{command[0]} {' '.join(map(str, command[1:]))} failed ({code}): {said}\n{self.logs()}")
         return said
+
+
+def minor(version):
+    """34 of v1.34.4 or 1.34."""
+    return int(version.lstrip("v").split(".")[1])
 
 
 def running_from(folder):
