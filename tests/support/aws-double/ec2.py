@@ -61,6 +61,13 @@ def remember(account, call, result):
         account.tokens[call.token] = (dict(call.parameters), result)
 
 
+@before("ec2", "CreateTags")
+def reserved(account, call):
+    for tag in call.parameters["Tags"]:
+        if tag["Key"].startswith("aws:"):
+            raise Refused("InvalidParameterValue", f"Tag keys starting with 'aws:' are reserved for internal use: {tag['Key']}")
+
+
 @before("ec2", *QUOTAS)
 def within_quota(account, call):
     quota, code, operation, name = QUOTAS[call.name]
@@ -103,6 +110,8 @@ def nat_pending(account, call, result):
     identity = gateway["NatGatewayId"]
     states.nat[identity] = {"State": "pending"}
     gateway["State"] = "pending"
+    for address in gateway.get("NatGatewayAddresses", []):
+        states.managed[address["NetworkInterfaceId"]] = "nat_gateway"
 
     def available():
         attached = [g for g in account.moto_do("ec2", "DescribeInternetGateways", call.region)["InternetGateways"]
@@ -143,6 +152,7 @@ def delete_nat_gateway(account, call):
 
 def free_interface(account, region, identity):
     """Takes the public address off an interface and deletes it, whatever is left of either."""
+    account.part(States, region).managed.pop(identity, None)
     for address in account.moto_do("ec2", "DescribeAddresses", region)["Addresses"]:
         if address.get("NetworkInterfaceId") == identity and address.get("AssociationId"):
             account.moto_do("ec2", "DisassociateAddress", region, AssociationId=address["AssociationId"])

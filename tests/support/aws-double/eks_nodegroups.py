@@ -7,7 +7,7 @@ import iam
 from account import utcnow
 from eks import Eks, arn, invalid, missing, once, ready, subnets_of
 from eks_access import Entry
-from hooks import implements
+from hooks import after, implements
 from wire import Refused
 
 log = logging.getLogger("double.eks")
@@ -33,9 +33,8 @@ class Nodegroup:
 
     def __init__(self, cluster, data, token_source):
         self.cluster, self.account, self.data, self.template = cluster, cluster.account, data, token_source
-        self.short = uuid.uuid4().hex[:8]
-        self.unique = f"{self.short}-{uuid.uuid4().hex[:4]}"
         self.asg = data["resources"]["autoScalingGroups"][0]["name"]
+        self.unique = self.asg.removeprefix(f"eks-{data['nodegroupName']}-")
         self.instances, self.own_template = [], None
 
     def ec2(self, name, **parameters):
@@ -52,11 +51,9 @@ class Nodegroup:
     def begin(self):
         """Makes what EKS makes before the first instance: launch template, instance profile, Auto Scaling group, access entry."""
         data, cluster = self.data, self.cluster
-        image = self.ec2("DescribeImages", Owners=["amazon"], Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"][0]["ImageId"]
-        self.image = image
-        given = {**self.template, "ImageId": image, "InstanceType": data["instanceTypes"][0]}
-        given.pop("TagSpecifications", None)
-        made = self.ec2("CreateLaunchTemplate", LaunchTemplateName=f"eks-{self.asg}", LaunchTemplateData={"ImageId": image, "InstanceType": given["InstanceType"]},
+        images = self.ec2("DescribeImages", Owners=["amazon"], Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"]
+        self.image = next(i["ImageId"] for i in images if i.get("Platform") != "windows")
+        made = self.ec2("CreateLaunchTemplate", LaunchTemplateName=f"eks-{self.unique}", LaunchTemplateData={"ImageId": self.image, "InstanceType": data["instanceTypes"][0]},
                         TagSpecifications=[specification("launch-template", {k: v for k, v in self.tags().items() if k.startswith("eks:")})])
         self.own_template = made["LaunchTemplate"]["LaunchTemplateId"]
         self.profile = f"eks-{self.unique}"
@@ -68,7 +65,6 @@ class Nodegroup:
                    LaunchTemplate={"LaunchTemplateId": self.own_template, "Version": "1"}, VPCZoneIdentifier=",".join(data["subnets"]), Tags=tags)
         if data["nodeRole"] not in cluster.entries and cluster.data["accessConfig"]["authenticationMode"] != "CONFIG_MAP":
             Entry(cluster, data["nodeRole"], "EC2_LINUX")
-        self.started = False
         self.account.later(self.account.settings["durations"]["nodegroup"] / 2, self.launch)
         self.account.later("nodegroup", self.activate)
 
@@ -200,6 +196,19 @@ class Nodegroup:
         if not any(g.data["nodeRole"] == role for g in cluster.nodegroups.values()) and role in cluster.entries and cluster.entries[role].data["type"] == "EC2_LINUX":
             del cluster.entries[role]
         log.info("%s of %s in %s is gone", self.data["nodegroupName"], cluster.name, region)
+
+
+@after("autoscaling", "DescribeAutoScalingGroups")
+def sizes_of_groups(account, call, result):
+    """moto holds the groups, but the instances run beside them: their sizes and members are told here."""
+    held = {g.asg: g for c in account.part(Eks, call.region).clusters.values() for g in c.nodegroups.values()}
+    for group in result["AutoScalingGroups"]:
+        if group["AutoScalingGroupName"] in held:
+            mine = held[group["AutoScalingGroupName"]]
+            scaling = mine.data["scalingConfig"]
+            group |= {"MinSize": scaling["minSize"], "MaxSize": scaling["maxSize"], "DesiredCapacity": scaling["desiredSize"], "Instances": [
+                {"InstanceId": i["instanceId"], "InstanceType": i["instanceType"], "AvailabilityZone": i["zone"], "LifecycleState": "InService", "HealthStatus": "Healthy",
+                 "ProtectedFromScaleIn": False} for i in mine.instances]}
 
 
 def specification(kind, tags):

@@ -9,6 +9,7 @@ import uuid
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
+from botocore.serialize import create_serializer
 from moto.core.model import OperationModel
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request
@@ -24,6 +25,8 @@ SIGNED_AS = {
 }
 BALANCERS = {"2012-06-01": "elb", "2015-12-01": "elbv2"}
 JSON = ("json", "rest-json")
+# What the form of a query carries beside the operation's members.
+UNMODELLED = {"Action", "Version"}
 
 
 class Refused(Exception):
@@ -123,20 +126,31 @@ def read(environ, body):
 
 
 def unread(call, form, body):
-    """Names of members the client sent that the service's model does not have."""
-    shape = call.model.input_shape
-    members = shape.members if shape else {}
-    names = {member.serialization.get("name", name) for name, member in members.items()}
-    if call.protocol in JSON:
-        try:
-            sent = json.loads(body or b"{}")
-        except ValueError:
-            raise Refused("SerializationException", "the body is not JSON") from None
-        query = {k for k in form if not k.startswith("X-Amz-")} if call.protocol == "rest-json" and not body else set()
-        return sorted((set(sent) | query) - names - set(members))
-    sent = {key.split(".")[0] for key in form} - {"Action", "Version", "AWSAccessKeyId"}
-    upper = {member.serialization.get("queryName") or name[:1].upper() + name[1:] for name, member in ((m.serialization.get("name", n), m) for n, m in members.items())}
-    return sorted(key for key in sent - names - upper - set(members) if not key.startswith("X-Amz-"))
+    """Names of members the client sent that the service's model does not have, at any depth."""
+    if call.protocol not in JSON:
+        again = create_serializer(call.protocol, include_validation=False).serialize_to_request(call.parameters, call.model)["body"]
+        return sorted(key for key, value in form.items() if value and key not in again and key not in UNMODELLED and not key.startswith("X-Amz-"))
+    try:
+        sent = json.loads(body or b"{}")
+    except ValueError:
+        raise Refused("SerializationException", "the body is not JSON") from None
+    members = call.model.input_shape.members if call.model.input_shape else {}
+    query = set(form) - {m.serialization.get("name", n) for n, m in members.items()} if call.protocol == "rest-json" else set()
+    return sorted({key for key in query if not key.startswith("X-Amz-")} | set(strange(call.model.input_shape, sent, "")))
+
+
+def strange(shape, value, path):
+    """Paths of the members of a JSON value that its shape does not have."""
+    if shape is None or shape.type_name == "structure":
+        members = {m.serialization.get("name", n): m for n, m in shape.members.items()} if shape else {}
+        for key, inner in value.items():
+            if key in members:
+                yield from strange(members[key], inner, f"{path}{key}.")
+            elif shape is None or key not in shape.members:
+                yield path + key
+    elif shape.type_name == "list":
+        for inner in value or []:
+            yield from strange(shape.member, inner, path)
 
 
 def answer(call, result):
