@@ -23,7 +23,7 @@ MANIFESTS = pathlib.Path(__file__).resolve().parents[3] / "manifests" / "monitor
 # The CRDs hold the plain scalar "=", which YAML 1.1 has a type for and PyYAML no constructor.
 yaml.SafeLoader.add_constructor("tag:yaml.org,2002:value", yaml.SafeLoader.construct_yaml_str)
 CASES = []
-EKS = "/api/v1/namespaces/default"
+DEFAULT = "/api/v1/namespaces/default"
 
 
 class Cloud:
@@ -128,7 +128,7 @@ class Setting:
         })
 
     def phase(self, name):
-        return self.api.find(f"{EKS}/persistentvolumeclaims/{name}")["status"].get("phase")
+        return self.api.find(f"{DEFAULT}/persistentvolumeclaims/{name}")["status"].get("phase")
 
 
 def case(function):
@@ -177,7 +177,7 @@ def a_cluster_without_nodes_runs_nothing(at):
     at.cloud.installed["coredns"] = {"version": "v1.12.4-eksbuild.1", "configuration": None}
     until(lambda: at.api.find("/apis/apps/v1/namespaces/kube-system/deployments/coredns"))
     at.deployment("web", 2)
-    until(lambda: len(at.api.items(f"{EKS}/pods")) == 2)
+    until(lambda: len(at.api.items(f"{DEFAULT}/pods")) == 2)
     time.sleep(2)
     assert at.available("coredns", "kube-system") == 0 and at.available("web") == 0
 
@@ -233,10 +233,10 @@ def a_load_balancer_comes_and_goes_with_its_service(at):
     other["spec"] = service["spec"] | {"loadBalancerClass": "service.k8s.aws/nlb"}
     at.api.create(service)
     at.api.create(other)
-    path = f"{EKS}/services/front"
+    path = f"{DEFAULT}/services/front"
     found = until(lambda: at.api.find(path)["status"]["loadBalancer"].get("ingress"))
     assert found == [{"hostname": "shop-default-front.eu-central-1.elb.amazonaws.com"}], found
-    assert len(at.cloud.balancers) == 1 and "ingress" not in at.api.find(f"{EKS}/services/other")["status"]["loadBalancer"]
+    assert len(at.cloud.balancers) == 1 and "ingress" not in at.api.find(f"{DEFAULT}/services/other")["status"]["loadBalancer"]
     at.api.delete(path)
     assert at.api.find(path), "it has to stay until its load balancer is gone"
     until(lambda: not at.api.find(path))
@@ -248,7 +248,7 @@ def a_service_that_needs_no_load_balancer_any_more_frees_it(at):
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "turned", "namespace": "default"},
                "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80}]}}
     at.api.create(service)
-    path = f"{EKS}/services/turned"
+    path = f"{DEFAULT}/services/turned"
     until(lambda: at.api.find(path)["status"]["loadBalancer"].get("ingress"))
     at.api.merge(path, {"spec": {"type": "ClusterIP"}})
     until(lambda: not at.cloud.balancers)
@@ -261,10 +261,10 @@ def what_aws_refuses_is_told_as_an_event(at):
     at.api.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "stuck", "namespace": "default"},
                    "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}})
     query = "fieldSelector=reason%3DSyncLoadBalancerFailed"
-    events = until(lambda: at.api.call("GET", f"{EKS}/events?{query}")["items"])
+    events = until(lambda: at.api.call("GET", f"{DEFAULT}/events?{query}")["items"])
     assert at.cloud.refusal in events[0]["message"] and events[0]["involvedObject"]["name"] == "stuck"
     at.cloud.refusal = None
-    until(lambda: at.api.find(f"{EKS}/services/stuck")["status"]["loadBalancer"].get("ingress"))
+    until(lambda: at.api.find(f"{DEFAULT}/services/stuck")["status"]["loadBalancer"].get("ingress"))
 
 
 @case
@@ -280,11 +280,11 @@ def a_claim_waits_for_the_add_on_and_for_its_pod_and_its_volume_goes_with_it(at)
     until(lambda: at.available("db") == 1)
     assert at.phase("early") == "Pending", "nobody uses it yet"
     [(namespace, name, zone, gib)] = at.cloud.volumes.values()
-    pod = next(pod for pod in at.api.items(f"{EKS}/pods") if pod["metadata"]["labels"]["app"] == "db")
+    pod = next(pod for pod in at.api.items(f"{DEFAULT}/pods") if pod["metadata"]["labels"]["app"] == "db")
     node = at.api.find(f"/api/v1/nodes/{pod['spec']['nodeName']}")
     assert (namespace, name, gib) == ("default", "data", 2)
     assert zone == node["metadata"]["labels"]["topology.kubernetes.io/zone"]
-    at.api.delete(f"{EKS}/persistentvolumeclaims/data")
+    at.api.delete(f"{DEFAULT}/persistentvolumeclaims/data")
     time.sleep(2)
     assert at.cloud.volumes, "a pod still uses it"
     at.api.delete("/apis/apps/v1/namespaces/default/deployments/db")
@@ -299,7 +299,7 @@ def an_immediate_claim_needs_no_pod_and_retain_keeps_the_volume(at):
                    "provisioner": "ebs.csi.aws.com", "reclaimPolicy": "Retain", "volumeBindingMode": "Immediate"})
     at.claim("kept", "kept")
     until(lambda: at.phase("kept") == "Bound")
-    at.api.delete(f"{EKS}/persistentvolumeclaims/kept")
+    at.api.delete(f"{DEFAULT}/persistentvolumeclaims/kept")
     until(lambda: [volume["status"]["phase"] for volume in at.api.items("/api/v1/persistentvolumes")] == ["Released"])
     time.sleep(2)
     assert len(at.cloud.volumes) == 1 and len(at.api.items("/api/v1/persistentvolumes")) == 1

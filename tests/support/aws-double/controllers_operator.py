@@ -4,10 +4,10 @@ Deployment, with that container's arguments, the Secrets that it mounts, and the
 It runs while the Deployment has an available pod, so without nodes there is no operator either.
 """
 
+import base64
 import hashlib
 import json
 import logging
-import base64
 import shutil
 import subprocess
 import time
