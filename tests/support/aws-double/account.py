@@ -30,8 +30,6 @@ DEFAULTS = {
     "addonDegraded": [], "clusterFails": False, "quotas": QUOTAS, "denied": [], "pdbBlocks": True,
     "enforceCredentials": False, "versions": ["1.33", "1.34", "1.35"], "defaultVersion": "1.34", "faults": [],
 }
-# Where AWS answers a call of one region only.
-GLOBAL = {"iam", "sts"}
 
 
 def utcnow():
@@ -54,7 +52,7 @@ class Account:
         """A fresh account with the settings of the start; moto's own state is not touched."""
         self.settings = copy.deepcopy(DEFAULTS) | {"scale": self.scale_at_start}
         self.random = random.Random(self.settings["seed"])
-        self.agenda, self.order = [], itertools.count()
+        self.agenda, self.order, self.ahead = [], itertools.count(), 0.0
         self.calls.clear()
         self.regions = {"us-east-1"}
         self.keys = {"test": {"secret": "test", "arn": OWNER, "id": "AIDATESTTESTTESTTEST1"}}
@@ -103,6 +101,15 @@ class Account:
             if key == "seed":
                 self.random = random.Random(value)
 
+    def now(self):
+        """Seconds on the account's clock: this machine's, and what tests have put it forward by."""
+        return time.monotonic() + self.ahead
+
+    def advance(self, real):
+        """Puts the clock forward by real seconds, scaled as all durations are; what is due on the way happens in order."""
+        self.ahead += self.seconds(real)
+        self.settle()
+
     def seconds(self, duration):
         """Seconds of this machine for a duration, by name or in real seconds."""
         real = self.settings["durations"][duration] if isinstance(duration, str) else duration
@@ -110,15 +117,15 @@ class Account:
 
     def later(self, duration, action):
         """Has `action()` done when the duration is over, at the latest when somebody asks next."""
-        heapq.heappush(self.agenda, (time.monotonic() + self.seconds(duration), next(self.order), action))
+        heapq.heappush(self.agenda, (self.now() + self.seconds(duration), next(self.order), action))
 
     def soon(self, action):
         """Has `action()` done at the next look that is at least 50 ms away: for what waits for something else."""
-        heapq.heappush(self.agenda, (time.monotonic() + 0.05, next(self.order), action))
+        heapq.heappush(self.agenda, (self.now() + 0.05, next(self.order), action))
 
     def settle(self):
         """Does everything whose time has come."""
-        until = time.monotonic()
+        until = self.now()
         while self.agenda and self.agenda[0][0] <= until:
             heapq.heappop(self.agenda)[2]()
 

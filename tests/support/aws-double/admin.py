@@ -35,6 +35,9 @@ def answer(account, method, path, body):
                 for kind in out:
                     if kind.startswith(f"{service}:"):
                         out[kind] = list({item["id"]: item for item in out[kind]}.values())
+        elif path == "clock" and method == "POST":
+            account.advance(float(given["advance"]))
+            out = {}
         elif path == "reset" and method == "POST":
             account.reset()
             out = {}

@@ -5,19 +5,21 @@
 One line a case, then `N passed, N failed`; the exit code is 1 when one failed.
 """
 import base64
+import contextlib
 import http.client
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from awscli.clidriver import create_clidriver
+
 HERE, REGION, ACCOUNT = Path(__file__).resolve().parent, "eu-central-1", "123456789012"
-AWS = str(Path(sys.executable).with_name("aws"))
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/"
 MANAGED = "arn:aws:iam::aws:policy/"
 CASES = []
@@ -38,7 +40,7 @@ class Double:
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory()
         environment = {key: value for key, value in os.environ.items() if key != "STACKUP_CONTROL_PLANE"}
-        self.process = subprocess.Popen([sys.executable, HERE / "double.py", "--folder", self.folder.name, "--scale", "0.01", "--until-stdin-closes"],
+        self.process = subprocess.Popen([sys.executable, HERE / "double.py", "--folder", self.folder.name, "--scale", "1", "--until-stdin-closes"],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         self.url = json.loads(self.process.stdout.readline())["url"]
 
@@ -49,13 +51,14 @@ class Double:
 
     def run(self, *words, region=REGION, key="test", secret="test", attempts=1):
         """(exit code, what it says: JSON on success, text on failure) of one AWS CLI command."""
-        environment = {
-            "PATH": os.environ["PATH"], "HOME": self.folder.name, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": region,
-            "AWS_ENDPOINT_URL": self.url, "AWS_EC2_METADATA_DISABLED": "true", "AWS_RETRY_MODE": "standard", "AWS_MAX_ATTEMPTS": str(attempts), "AWS_PAGER": ""}
-        done = subprocess.run([AWS, *map(str, words)], env=environment, capture_output=True, text=True, timeout=120)
-        if done.returncode:
-            return done.returncode, done.stderr.strip()
-        return 0, json.loads(done.stdout) if done.stdout.strip()[:1] in ("{", "[", '"') else done.stdout.strip()
+        os.environ.update({
+            "HOME": self.folder.name, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": region, "AWS_ENDPOINT_URL": self.url,
+            "AWS_EC2_METADATA_DISABLED": "true", "AWS_RETRY_MODE": "standard", "AWS_MAX_ATTEMPTS": str(attempts), "AWS_PAGER": ""})
+        out, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            code = create_clidriver().main([*map(str, words)])
+        said = (errors if code else out).getvalue().strip()
+        return code, json.loads(said) if not code and said[:1] in ("{", "[", '"') else said
 
     def aws(self, *words, **options):
         """Result of a command that is to succeed."""
@@ -83,12 +86,16 @@ class Double:
     def account(self):
         return self.http("GET", "/_double/account")[1]
 
-    def until(self, ask, wanted, seconds=30):
-        """Asks until the answer is the one wanted."""
-        end = time.monotonic() + seconds
-        while (found := ask()) != wanted:
-            assert time.monotonic() < end, f"still {found!r} instead of {wanted!r} after {seconds} s"
-            time.sleep(0.2)
+    def advance(self, seconds):
+        same(self.http("POST", "/_double/clock", {"advance": seconds})[0], 200, "clock")
+
+    def until(self, ask, wanted, seconds=2000):
+        """Puts the clock forward until the answer is the one wanted."""
+        for _ in range(0, seconds, 60):
+            if (found := ask()) == wanted:
+                return
+            self.advance(60)
+        raise AssertionError(f"still {found!r} instead of {wanted!r} after {seconds} s")
 
     # What several cases need.
 
@@ -304,24 +311,25 @@ def a_token_opens_the_cluster_it_was_made_for_and_no_other(d):
     same(review(token())["authenticated"], False)
 
 
+def tried(number):
+    """None, or why the case failed; in a process of its own, because the CLI takes its settings from the environment."""
+    double = Double()
+    try:
+        CASES[number](double)
+        return None
+    except Exception as error:  # every kind of failure is reported, and the others run on
+        return f"{type(error).__name__}: {error}"
+    finally:
+        double.end()
+
+
 def main():
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     chosen = [one for one in CASES if wanted in one.__name__]
 
-    def tried(function):
-        """None, or why the case failed."""
-        double = Double()
-        try:
-            function(double)
-            return None
-        except Exception as error:  # every kind of failure is reported, and the others run on
-            return f"{type(error).__name__}: {error}"
-        finally:
-            double.end()
-
     failed = 0
-    with ThreadPoolExecutor(2) as pool:
-        for function, why in zip(chosen, pool.map(tried, chosen)):
+    with ProcessPoolExecutor(2) as pool:
+        for function, why in zip(chosen, pool.map(tried, [CASES.index(one) for one in chosen])):
             print(f"{'FAILED' if why else 'ok':6} {function.__name__.replace('_', ' ')}{': ' + why if why else ''}", flush=True)
             failed += why is not None
     print(f"{len(chosen) - failed} passed, {failed} failed")

@@ -122,9 +122,11 @@ def a_token_makes_one_thing_however_often_it_is_used(d):
     same([c["status"] for c in d.http("GET", "/_double/calls")[1] if c["operation"] == "CreateCluster"], [None, 200])
     d.refused("ResourceInUseException", *d.create("shop", subnets, "--client-request-token", "token-2"))
     d.refused("InvalidParameterException", *d.create("shop", subnets, "--client-request-token", "token-1", "--tags", "a=b"))
-    with ThreadPoolExecutor(6) as many:
-        codes = list(many.map(lambda n: d.run(*d.create("race", subnets, "--client-request-token", f"r{n}"))[0], range(6)))
-    same(codes.count(0), 1, "creations of one name at once that succeeded")
+    signed = {"Authorization": f"AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/eks/aws4_request, SignedHeaders=host, Signature=0", "Content-Type": "application/json"}
+    wish = {"name": "race", "roleArn": ROLE + "cluster", "resourcesVpcConfig": {"subnetIds": subnets}}
+    with ThreadPoolExecutor(16) as many:
+        codes = list(many.map(lambda n: d.http("POST", "/clusters", {**wish, "clientRequestToken": f"r{n}"}, signed)[0], range(16)))
+    same((codes.count(200), codes.count(409)), (1, 15), "creations of one name at once")
 
 
 @case
@@ -160,13 +162,15 @@ def planted_leftovers_hold_the_vpc_and_can_be_found(d):
     same({(i["Status"], i["RequesterManaged"]) for i in held}, {("in-use", True)})
     d.refused("OperationNotPermitted", "ec2", "delete-network-interface", "--network-interface-id", held[0]["NetworkInterfaceId"])
     d.refused("DependencyViolation", "ec2", "delete-subnet", "--subnet-id", subnets[0])
-    group = next(g["id"] for g in d.account()["ec2:security-group"] if g["name"].startswith("eks-cluster-sg-shop"))
+    user = plant("security-group", vpc=vpc, name="mine", tags={"kubernetes.io/cluster/shop": "owned"})["id"]
     balancers = next(g["id"] for g in d.account()["ec2:security-group"] if g["name"].startswith("k8s-elb-"))
     d.aws("ec2", "delete-network-interface", "--network-interface-id", interface)
     d.aws("elb", "delete-load-balancer", "--load-balancer-name", balancer["name"])
     d.until(lambda: d.aws("ec2", "describe-network-interfaces", "--filters", f"Name=vpc-id,Values={vpc}")["NetworkInterfaces"], [])
+    permission = json.dumps([{"IpProtocol": "tcp", "FromPort": 1, "ToPort": 2, "UserIdGroupPairs": [{"GroupId": balancers}]}])
+    same(len(d.aws("ec2", "authorize-security-group-ingress", "--group-id", user, "--ip-permissions", permission)["SecurityGroupRules"]), 1)
     d.refused("DependencyViolation", "ec2", "delete-security-group", "--group-id", balancers)
-    d.aws("ec2", "delete-security-group", "--group-id", group)
+    d.aws("ec2", "delete-security-group", "--group-id", user)
     d.aws("ec2", "delete-security-group", "--group-id", balancers)
     d.aws("ec2", "delete-volume", "--volume-id", volume)
     for subnet in [*subnets, stranger]:

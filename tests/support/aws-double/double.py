@@ -29,7 +29,7 @@ from sts import review, verified
 from wire import Refused
 
 # Modules whose hooks and operations make up the double.
-import ec2, ec2_rules, eks, eks_access, eks_addons, eks_nodegroups, iam, others  # noqa: E401,F401
+import ec2, ec2_rules, eks, eks_access, eks_addons, eks_nodegroups, iam, others  # noqa: E401,F401  (imported for what they register)
 
 log = logging.getLogger("double")
 

@@ -1,5 +1,4 @@
 """Who may talk to a cluster's API: access entries and their policies; and tags of everything EKS has."""
-import time
 import uuid
 from urllib.parse import unquote
 
@@ -25,8 +24,8 @@ class Entry:
         account_part, name = principal.split(":")[4], principal.split("/")[-1]
         role = ":role/" in principal
         default = f"arn:aws:sts::{account_part}:assumed-role/{name}/{{{{SessionName}}}}" if role else principal
-        self.policies = {}
-        self.ready_at = time.monotonic() + cluster.account.seconds("accessSpread")
+        self.account, self.policies = cluster.account, {}
+        self.ready_at = cluster.account.now() + cluster.account.seconds("accessSpread")
         self.data = {
             "clusterName": cluster.name, "principalArn": principal, "kubernetesGroups": [*groups, *TYPES[kind]], "type": kind,
             "username": username or ("system:node:{{EC2PrivateDNSName}}" if kind.startswith("EC2_") else default), "tags": tags or {},
@@ -36,7 +35,7 @@ class Entry:
 
     def spread(self):
         """Whether the API servers know of the entry by now."""
-        return time.monotonic() >= self.ready_at
+        return self.account.now() >= self.ready_at
 
     def groups(self):
         """Groups that the policies stand for: the administrator's is `system:masters`, the others give nothing here."""

@@ -173,14 +173,13 @@ class Nodegroup:
     def delete(self):
         """DELETING: the drain takes its time, and five minutes more where a disruption budget holds a pod."""
         self.data["status"] = "DELETING"
-        self.evictions = self.account.seconds("podEviction")
+        self.patience = self.account.now() + self.account.seconds("nodegroupDelete") + self.account.seconds("podEviction")
         self.account.later("nodegroupDelete", self.drained)
 
     def drained(self):
         if self.cluster.nodegroups.get(self.data["nodegroupName"]) is not self:
             return
-        if self.account.settings["pdbBlocks"] and self.cluster.drain_blocked and self.evictions > 0:
-            self.evictions -= 0.05
+        if self.account.settings["pdbBlocks"] and self.cluster.drain_blocked and self.account.now() < self.patience:
             self.account.soon(self.drained)
             return
         cluster, region = self.cluster, self.cluster.region

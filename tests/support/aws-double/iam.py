@@ -2,7 +2,6 @@
 import json
 from urllib.parse import unquote
 
-from account import utcnow
 from hooks import after, before, implements
 from wire import ACCOUNT, Refused
 
@@ -21,7 +20,7 @@ def assumable(account, arn, service, policies):
     name = arn.split("/")[-1]
     age = account.roles.get(name)
     missing = invalid(f"Role with arn: {arn}, could not be assumed because it does not exist or the trusted entity is not correct")
-    if age is not None and (utcnow() - age).total_seconds() < account.seconds(account.settings["iamPropagation"]):
+    if age is not None and account.now() - age < account.seconds(account.settings["iamPropagation"]):
         raise missing
     try:
         role = account.do("iam", "GetRole", "us-east-1", RoleName=name)["Role"]
@@ -71,7 +70,7 @@ def well_formed(account, call):
 
 @after("iam", "CreateRole")
 def created(account, call, _result):
-    account.roles[call.parameters["RoleName"]] = utcnow()
+    account.roles[call.parameters["RoleName"]] = account.now()
 
 
 @before("iam", "DeletePolicy")

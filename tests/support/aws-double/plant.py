@@ -1,6 +1,6 @@
 """Leftovers and strangers: what controllers and people leave in an account behind the back of the tool that made the rest."""
 from cloud import Cloud, tag_list
-from ec2 import States, unique
+from ec2 import unique
 from eks import Eks
 from wire import Refused
 
