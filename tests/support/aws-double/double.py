@@ -43,7 +43,7 @@ class Double:
     def __call__(self, environ, start):
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         path = environ["PATH_INFO"]
-        if path == "/_double/token-review":
+        if path.startswith("/_double/token-review"):
             with self.account.lock:
                 out = review(self.account, environ, body)
             status, headers, content = 200, {"Content-Type": "application/json"}, json.dumps(out).encode()
