@@ -23,7 +23,7 @@ const PREFIX: &str = "k8s-aws-v1.";
 /// The header that ties a token to one cluster.
 const CLUSTER: &str = "x-k8s-aws-id";
 /// How long the request in a token may be sent, as the AWS command line has it.
-const SENDABLE: Duration = Duration::from_secs(60);
+const SENDABLE: Duration = Duration::from_mins(1);
 /// How long EKS takes a token after it was signed, and when it is renewed.
 const VALID: SignedDuration = SignedDuration::from_mins(15);
 const FRESH: SignedDuration = SignedDuration::from_mins(14);

@@ -315,7 +315,7 @@ fn policy(live: &AssociatedAccessPolicy) -> Policy {
     let arn = live.policy_arn().unwrap_or_default();
     let namespaces = live
         .access_scope()
-        .map(|scope| scope.namespaces())
+        .map(AccessScope::namespaces)
         .unwrap_or_default();
     Policy {
         name: arn.rsplit('/').next().unwrap_or_default().to_owned(),

@@ -4,7 +4,7 @@ use aws_sdk_eks::{
     operation::{
         create_addon::builders::CreateAddonInputBuilder, update_addon::builders::UpdateAddonInputBuilder,
     },
-    types::{Addon as Description, AddonPodIdentityAssociations, ResolveConflicts},
+    types::{Addon as Description, AddonHealth, AddonPodIdentityAssociations, ResolveConflicts},
 };
 use futures::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
@@ -97,7 +97,7 @@ impl Resource for Addon {
         let status = json!(outputs.status);
         match outputs.status.as_str() {
             "CREATE_FAILED" | "DELETE_FAILED" | "DELETING" => {
-                force(&mut change, "status", status, json!("ACTIVE"))
+                force(&mut change, "status", status, json!("ACTIVE"));
             }
             "UPDATE_FAILED" => field(&mut change, "status", status, json!("ACTIVE")),
             _ => {}
@@ -189,9 +189,8 @@ impl Resource for Addon {
     }
 
     async fn diagnose(clients: &Clients, target: &Target) -> Vec<String> {
-        let [cluster, name] = match names(target, ["cluster", "name"]).into_iter().next() {
-            Some(names) => names,
-            None => return Vec::new(),
+        let Some([cluster, name]) = names(target, ["cluster", "name"]).into_iter().next() else {
+            return Vec::new();
         };
         match describe(clients, &cluster, &name).await {
             Ok(Some(addon)) => issues(&addon)
@@ -346,7 +345,7 @@ fn readiness(addon: &Description, needs_nodes: bool) -> Readiness {
 }
 
 fn issues(addon: &Description) -> Vec<(String, String)> {
-    let issues = addon.health().map(|health| health.issues()).unwrap_or_default();
+    let issues = addon.health().map(AddonHealth::issues).unwrap_or_default();
     let issue = issues.iter().map(|issue| {
         let code = issue.code().map_or("no code", |code| code.as_str()).to_owned();
         (code, issue.message().unwrap_or("no message").to_owned())
@@ -356,7 +355,7 @@ fn issues(addon: &Description) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_eks::types::{AddonHealth, AddonIssue, AddonIssueCode, AddonStatus};
+    use aws_sdk_eks::types::{AddonIssue, AddonIssueCode, AddonStatus};
 
     use super::{super::name::tests::target, *};
 

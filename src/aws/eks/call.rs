@@ -83,10 +83,10 @@ where
 fn passes(purpose: Purpose, code: &str, message: &str) -> bool {
     let says = |text: &&str| message.contains(*text);
     match code {
-        "InvalidParameterException" => ROLE_NOT_YET_KNOWN.iter().any(|text| says(text)),
+        "InvalidParameterException" => ROLE_NOT_YET_KNOWN.iter().any(says),
         "InvalidRequestException" => ["not in ACTIVE", "not ACTIVE", "in progress", "UPDATING"]
             .iter()
-            .any(|text| says(text)),
+            .any(says),
         // What is named so already stays; what is at work on it ends.
         "ResourceInUseException" => purpose == Purpose::Delete || !says(&"already"),
         _ => false,

@@ -3,8 +3,8 @@ use std::{collections::BTreeSet, time::Duration};
 use aws_sdk_eks::{
     operation::create_cluster::{CreateClusterError, builders::CreateClusterInputBuilder},
     types::{
-        AuthenticationMode, Cluster as Description, CreateAccessConfigRequest, SupportType,
-        UpgradePolicyRequest,
+        AuthenticationMode, Cluster as Description, ClusterHealth, CreateAccessConfigRequest, LogSetup,
+        Logging, SupportType, UpgradePolicyRequest,
     },
 };
 use futures::future::join_all;
@@ -59,6 +59,10 @@ struct Place {
 }
 
 /// What every kind of cluster tells, and what EKS tells of its own.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a field of its own in the outputs of a cluster"
+)]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::aws) struct Outputs {
@@ -211,9 +215,8 @@ impl Resource for Cluster {
     }
 
     async fn diagnose(clients: &Clients, target: &Target) -> Vec<String> {
-        let [name] = match names(target, ["name"]).into_iter().next() {
-            Some(name) => name,
-            None => return Vec::new(),
+        let Some([name]) = names(target, ["name"]).into_iter().next() else {
+            return Vec::new();
         };
         match describe(clients, &name).await {
             Ok(Some(cluster)) => issues(&cluster),
@@ -308,7 +311,7 @@ fn or_no_reason(issues: &[String]) -> String {
 }
 
 fn issues(cluster: &Description) -> Vec<String> {
-    let issues = cluster.health().map(|health| health.issues()).unwrap_or_default();
+    let issues = cluster.health().map(ClusterHealth::issues).unwrap_or_default();
     let told = issues.iter().map(|issue| {
         let code = issue.code().map_or("no code", |code| code.as_str());
         format!("{code}: {}", issue.message().unwrap_or("no message"))
@@ -322,7 +325,7 @@ fn outputs(cluster: Description) -> Outputs {
     let network = cluster.resources_vpc_config;
     let network = network.as_ref();
     let set = |list: &[String]| list.iter().cloned().collect::<BTreeSet<String>>();
-    let logs = cluster.logging.as_ref().map(|logging| logging.cluster_logging());
+    let logs = cluster.logging.as_ref().map(Logging::cluster_logging);
     let enabled = logs
         .into_iter()
         .flatten()
@@ -350,7 +353,7 @@ fn outputs(cluster: Description) -> Outputs {
             .map(|network| set(network.public_access_cidrs()))
             .unwrap_or_default(),
         logs: enabled
-            .flat_map(|setup| setup.types())
+            .flat_map(LogSetup::types)
             .map(|log| log.as_str().to_owned())
             .collect(),
         deletion_protection: cluster.deletion_protection.unwrap_or_default(),

@@ -1,6 +1,5 @@
 use aws_sdk_eks::types::{
-    Certificate, ClusterHealth, ClusterIssue, ClusterIssueCode, ClusterStatus, LogSetup, LogType, Logging,
-    VpcConfigResponse,
+    Certificate, ClusterIssue, ClusterIssueCode, ClusterStatus, LogType, VpcConfigResponse,
 };
 use serde_json::Value;
 

@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, time::Duration};
 use aws_sdk_ec2::{
     operation::create_launch_template::builders::CreateLaunchTemplateInputBuilder,
     types::{
-        LaunchTemplate as Description, LaunchTemplateBlockDeviceMappingRequest,
+        LaunchTemplate as Description, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDevice,
         LaunchTemplateEbsBlockDeviceRequest, LaunchTemplateHttpTokensState,
         LaunchTemplateInstanceMetadataOptionsRequest, LaunchTemplateTagSpecificationRequest,
         RequestLaunchTemplateData, ResourceType, ResponseLaunchTemplateData, VolumeType,
@@ -234,7 +234,7 @@ async fn seen(
     let outputs = outputs(
         id.clone(),
         template,
-        data.unwrap_or_else(|| ResponseLaunchTemplateData::builder().build()),
+        &data.unwrap_or_else(|| ResponseLaunchTemplateData::builder().build()),
     );
     Ok(Some(Seen {
         foreign: Mark::of(target)?.foreign(&id, &outputs.tags),
@@ -280,7 +280,7 @@ fn data(inputs: &Inputs, mark: &Mark) -> RequestLaunchTemplateData {
         .build()
 }
 
-fn outputs(id: String, template: Description, data: ResponseLaunchTemplateData) -> Outputs {
+fn outputs(id: String, template: Description, data: &ResponseLaunchTemplateData) -> Outputs {
     let root = data
         .block_device_mappings()
         .iter()
@@ -299,8 +299,10 @@ fn outputs(id: String, template: Description, data: ResponseLaunchTemplateData) 
         id,
         name: template.launch_template_name.unwrap_or_default(),
         version: template.default_version_number.unwrap_or_default(),
-        disk: volume.and_then(|volume| volume.volume_size()),
-        encrypted: volume.and_then(|volume| volume.encrypted()).unwrap_or_default(),
+        disk: volume.and_then(LaunchTemplateEbsBlockDevice::volume_size),
+        encrypted: volume
+            .and_then(LaunchTemplateEbsBlockDevice::encrypted)
+            .unwrap_or_default(),
         metadata_tokens: tokens.map(|tokens| tokens.as_str().to_owned()),
         instance_tags,
         tags: tags::read(template.tags),
@@ -310,8 +312,8 @@ fn outputs(id: String, template: Description, data: ResponseLaunchTemplateData) 
 #[cfg(test)]
 mod tests {
     use aws_sdk_ec2::types::{
-        LaunchTemplateBlockDeviceMapping, LaunchTemplateEbsBlockDevice,
-        LaunchTemplateInstanceMetadataOptions, LaunchTemplateTagSpecification, Tag,
+        LaunchTemplateBlockDeviceMapping, LaunchTemplateInstanceMetadataOptions,
+        LaunchTemplateTagSpecification, Tag,
     };
 
     use super::{super::name::tests::target, *};
@@ -403,7 +405,7 @@ mod tests {
             .clone()
             .metadata_options(metadata(LaunchTemplateHttpTokensState::Required))
             .build();
-        let live = outputs("lt-1".to_owned(), template.clone(), safe);
+        let live = outputs("lt-1".to_owned(), template.clone(), &safe);
         assert_eq!(live.version, 3);
         assert_eq!(
             LaunchTemplate::diff(&inputs(50, &[("team", "a")]), &live),
@@ -417,7 +419,7 @@ mod tests {
         let loose = data
             .metadata_options(metadata(LaunchTemplateHttpTokensState::Optional))
             .build();
-        let loose = outputs("lt-1".to_owned(), template, loose);
+        let loose = outputs("lt-1".to_owned(), template, &loose);
         assert_eq!(paths(inputs(50, &[("team", "a")]), &loose), ["metadataTokens"]);
     }
 }

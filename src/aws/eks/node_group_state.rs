@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_autoscaling::types::{Activity, LifecycleState, ScalingActivityStatusCode};
-use aws_sdk_eks::types::{CapacityTypes, Nodegroup, Taint, TaintEffect};
+use aws_sdk_eks::types::{CapacityTypes, Nodegroup, NodegroupHealth, NodegroupScalingConfig, Taint};
 
 use super::node_group::{Outputs, Template};
 use crate::{
@@ -64,7 +64,9 @@ pub(super) fn readiness(group: &Nodegroup, instances: &Instances) -> Readiness {
 }
 
 fn creating(group: &Nodegroup, instances: &Instances) -> String {
-    let wanted = group.scaling_config().and_then(|scaling| scaling.desired_size());
+    let wanted = group
+        .scaling_config()
+        .and_then(NodegroupScalingConfig::desired_size);
     let serve = auto_scaling_group(group).and_then(|name| instances.get(&name).copied());
     match (serve, wanted) {
         (Some(serve), Some(wanted)) => format!("creating, {serve} of {wanted} instances"),
@@ -74,7 +76,7 @@ fn creating(group: &Nodegroup, instances: &Instances) -> String {
 
 /// What EKS says is wrong, each with the things that it is about.
 pub(super) fn issues(group: &Nodegroup) -> Vec<String> {
-    let issues = group.health().map(|health| health.issues()).unwrap_or_default();
+    let issues = group.health().map(NodegroupHealth::issues).unwrap_or_default();
     let told = issues.iter().map(|issue| {
         let code = issue.code().map_or("no code", |code| code.as_str());
         let message = issue.message().unwrap_or("no message");
@@ -142,9 +144,8 @@ fn failures(activities: &[Activity]) -> Vec<String> {
 pub(super) fn outputs(group: Nodegroup) -> Outputs {
     let auto_scaling_group = auto_scaling_group(&group);
     let scaling = group.scaling_config;
-    let size = |of: fn(&aws_sdk_eks::types::NodegroupScalingConfig) -> Option<i32>| {
-        scaling.as_ref().and_then(of).unwrap_or_default()
-    };
+    let size =
+        |of: fn(&NodegroupScalingConfig) -> Option<i32>| scaling.as_ref().and_then(of).unwrap_or_default();
     let template = group.launch_template.map(|template| Template {
         id: template.id.unwrap_or_default(),
         version: template
@@ -203,11 +204,11 @@ fn capacity(live: &CapacityTypes) -> Option<CapacityModel> {
 
 fn taint(live: Taint) -> Option<TaintModel> {
     let effect = live.effect?;
-    let effect = match &effect {
-        TaintEffect::NoSchedule => "NoSchedule",
-        TaintEffect::NoExecute => "NoExecute",
-        TaintEffect::PreferNoSchedule => "PreferNoSchedule",
-        other => other.as_str(),
+    let effect = match effect.as_str() {
+        "NO_SCHEDULE" => "NoSchedule",
+        "NO_EXECUTE" => "NoExecute",
+        "PREFER_NO_SCHEDULE" => "PreferNoSchedule",
+        other => other,
     };
     Some(TaintModel {
         key: live.key?,
