@@ -73,7 +73,12 @@ impl Destroy {
     ) -> Result<(Exit, bool), CliError> {
         let name = session.opened.model.name.clone();
         if !session.known {
-            return Ok((nothing(&name, global), session.opened.model.state.is_some()));
+            let remote = session.opened.model.state.is_some();
+            if remote {
+                // Nothing but the key that this run made is there.
+                session.store.clear().await?;
+            }
+            return Ok((nothing(&name, global), remote));
         }
         if session.loaded.unfinished {
             let unfinished = session.unfinished();

@@ -177,6 +177,7 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Re
     let (mut head, body) = answer.await.map_err(io::Error::other)?.into_parts();
     turn(&mut head.headers, shared.ahead.load(Ordering::SeqCst));
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let body = correct(&mut head.headers, body);
     match fault {
         Some(Fault::KillAfter) => killed(&shared).await,
         Some(Fault::LoseAnswer) => Err(io::Error::other("the answer is lost")),
@@ -196,6 +197,18 @@ fn turn(headers: &mut hyper::HeaderMap, ahead: i64) {
     let then = jiff::civil::DateTime::strptime(format, text).unwrap();
     let then = then + jiff::Span::new().seconds(ahead);
     *date = format!("{} GMT", then.strftime(format)).parse().unwrap();
+}
+
+/// Gives an answer of moto the name that S3 gives it, without which no SDK of AWS can read it.
+fn correct(headers: &mut hyper::HeaderMap, body: Bytes) -> Bytes {
+    let wrong = "GetBucketVersioningResponse";
+    match std::str::from_utf8(&body) {
+        Ok(text) if text.contains(wrong) => {
+            headers.remove("content-length");
+            text.replace(wrong, "VersioningConfiguration").into()
+        }
+        Ok(_) | Err(_) => body,
+    }
 }
 
 /// Has the caller killed; it never gets an answer.

@@ -75,7 +75,7 @@ pub async fn make_bucket(model: &S3Model, mend: bool) -> Result<Bucket, Resource
     }
     let (mut mended, mut lacks) = (Vec::new(), Vec::new());
     for lack in Lack::ALL {
-        if again(|| bucket.has(lack)).await? {
+        if !made && again(|| bucket.has(lack)).await? {
             continue;
         }
         if made || mend {
