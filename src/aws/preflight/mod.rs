@@ -17,7 +17,7 @@ mod zones;
 use problem::{Ask, Check, Findings};
 
 pub use permissions::ACTIONS;
-pub use problem::{Problem};
+pub use problem::Problem;
 pub use run::{misplaced, preflight};
 
 /// All checks, with what each looks at.
