@@ -351,7 +351,7 @@ fn part(model: &StackModel) -> stackup::resource::ClusterPart {
 /// The kinds of all rooms; none of them is ever called.
 fn kinds() -> Vec<Arc<dyn Kind>> {
     let nowhere = PathBuf::from("/nowhere");
-    let clusters = Clusters::new(nowhere.clone(), Secret::new(vec![1]), Arc::new(|_| {}));
+    let clusters = Clusters::new(nowhere.clone(), Secret::new(vec![1]), Arc::new(|_| {}), None);
     let mut kinds = kubernetes_kinds(&clusters);
     kinds.extend(local::kinds(&Arc::new(Local::new(
         nowhere,

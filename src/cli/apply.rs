@@ -1,9 +1,11 @@
 use std::time::Instant;
 
 use clap::Args;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
     arguments::{Format, Global},
+    cloud,
     confirm::confirm,
     context::{self, Environment, Screen, Session},
     diff::{expected, planned},
@@ -14,7 +16,7 @@ use super::{
 };
 use crate::{
     engine::{Executed, Refreshed, critical_path, execute},
-    model::{Action, EventKind, Outcome, Plan, Report, Verb},
+    model::{Action, Event, EventKind, Events, Outcome, Plan, Report, Verb},
     output::{self, Ending},
     resource::{Observed, Readiness},
     state::StateError,
@@ -83,6 +85,7 @@ impl Apply {
             );
             session.run.events.send(EventKind::Resumed { unfinished });
         }
+        cloud::at_its_place(session).await?;
         let (plan, refreshed) = planned(session, &session.opened.wanted).await?;
         let nothing = !plan.summary().pending() && standing(&plan, &refreshed) && !session.loaded.unfinished;
         if global.output == Format::Text && !global.quiet {
@@ -91,6 +94,9 @@ impl Apply {
         }
         let mut exit = Exit::Done;
         if !nothing {
+            for warning in cloud::look_ahead(session, &plan).await? {
+                say(global, &format!("warning: {warning}"));
+            }
             if plan.summary().pending() {
                 confirm(screen, &format!("Apply this to {}?", plan.stack), self.yes)?;
             }
@@ -146,23 +152,10 @@ pub(super) async fn carry_out(
     if let Some(canceller) = session.canceller.take() {
         signals::listen(canceller)?;
     }
-    let events = session.run.events.clone();
-    events.send(EventKind::RunStarted {
-        verb,
-        stack: plan.stack.clone(),
-    });
-    events.send(EventKind::Planned {
-        summary: plan.summary(),
-    });
-    let telling = session.events.take().map(|receiver| {
-        let (view, style) = (screen.view, screen.err);
-        // Text goes beside the data, events are the data.
-        let out: Box<dyn std::io::Write + Send> = match view {
-            output::View::Json => Box::new(std::io::stdout()),
-            output::View::Terminal | output::View::Lines | output::View::Quiet => Box::new(std::io::stderr()),
-        };
-        tokio::spawn(output::show(receiver, view, style, out))
-    });
+    let telling = session
+        .events
+        .take()
+        .map(|receiver| tell_while(&session.run.events, verb, plan, receiver, screen));
     let loaded = session.loaded.clone();
     let executed = execute(
         &session.run,
@@ -173,13 +166,45 @@ pub(super) async fn carry_out(
         loaded,
     )
     .await;
-    drop(events);
     session.fall_silent();
     if let Some(telling) = telling {
-        // The run is over; a teller that is stuck on a dead terminal must not hold the exit up.
-        drop(tokio::time::timeout(std::time::Duration::from_secs(2), telling).await);
+        telling.end().await;
     }
     Ok(executed?)
+}
+
+/// Who tells a run's events, until they end.
+pub(super) struct Telling(tokio::task::JoinHandle<()>);
+
+impl Telling {
+    /// The run is over; a teller that is stuck on a dead terminal must not hold the exit up.
+    pub(super) async fn end(self) {
+        drop(tokio::time::timeout(std::time::Duration::from_secs(2), self.0).await);
+    }
+}
+
+/// Begins to tell what happens in a run.
+pub(super) fn tell_while(
+    events: &Events,
+    verb: Verb,
+    plan: &Plan,
+    receiver: UnboundedReceiver<Event>,
+    screen: &Screen,
+) -> Telling {
+    events.send(EventKind::RunStarted {
+        verb,
+        stack: plan.stack.clone(),
+    });
+    events.send(EventKind::Planned {
+        summary: plan.summary(),
+    });
+    let (view, style) = (screen.view, screen.err);
+    // Text goes beside the data, events are the data.
+    let out: Box<dyn std::io::Write + Send> = match view {
+        output::View::Json => Box::new(std::io::stdout()),
+        output::View::Terminal | output::View::Lines | output::View::Quiet => Box::new(std::io::stderr()),
+    };
+    Telling(tokio::spawn(output::show(receiver, view, style, out)))
 }
 
 /// Tells how a run ended and what that means for the exit code.
@@ -261,7 +286,7 @@ fn next(verb: Verb, report: &Report) -> Vec<String> {
     next.iter().map(|command| (*command).to_owned()).collect()
 }
 
-fn exit(report: &Report) -> Exit {
+pub(super) fn exit(report: &Report) -> Exit {
     match report.outcome {
         Outcome::Stopped(stop) => Exit::Signal(stop),
         Outcome::Done => Exit::Done,

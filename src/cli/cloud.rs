@@ -66,7 +66,9 @@ pub(super) async fn at_its_place(session: &mut Session) -> Result<(), CliError> 
     let snapshot = &mut session.loaded.snapshot;
     let there = snapshot.place.as_ref().filter(|_| !snapshot.resources.is_empty());
     if let Some(problem) = there.and_then(|there| aws::misplaced(&here, there)) {
-        return Err(CliError::new(Exit::Refused, format!("{}: {}", problem.title, problem.found)).hint(problem.hint));
+        return Err(
+            CliError::new(Exit::Refused, format!("{}: {}", problem.title, problem.found)).hint(problem.hint),
+        );
     }
     snapshot.place = Some(here);
     Ok(())
@@ -82,7 +84,13 @@ pub(super) async fn look_ahead(session: &Session, plan: &Plan) -> Result<Vec<Str
         return Ok(Vec::new());
     }
     let patient = Clients::patient(Some(eks.region.clone()));
-    let problems = aws::preflight(&patient, eks, &session.run.stack, session.loaded.snapshot.place.as_ref()).await;
+    let problems = aws::preflight(
+        &patient,
+        eks,
+        &session.run.stack,
+        session.loaded.snapshot.place.as_ref(),
+    )
+    .await;
     let (warnings, problems): (Vec<Problem>, Vec<Problem>) =
         problems.into_iter().partition(|problem| problem.warning);
     if problems.is_empty() {
@@ -91,12 +99,16 @@ pub(super) async fn look_ahead(session: &Session, plan: &Plan) -> Result<Vec<Str
     }
     let mut error = CliError::new(
         Exit::Refused,
-        format!("{} would not come to stand; nothing was changed", session.opened.model.name),
+        format!(
+            "{} would not come to stand; nothing was changed",
+            session.opened.model.name
+        ),
     );
     for problem in problems.into_iter().chain(warnings) {
-        error
-            .causes
-            .push(format!("{}: {}\n    → {}", problem.title, problem.found, problem.hint));
+        error.causes.push(format!(
+            "{}: {}\n    → {}",
+            problem.title, problem.found, problem.hint
+        ));
     }
     Err(error)
 }
@@ -106,26 +118,38 @@ pub(super) async fn audit(session: &Session, vpc: Option<String>) -> Result<(), 
     let ClusterModel::Eks(eks) = &session.opened.model.cluster else {
         return Ok(());
     };
+    let patient = Clients::patient(Some(eks.region.clone()));
+    nothing_left(&patient, &session.run.stack.uid, &session.opened.model.name, vpc).await
+}
+
+/// The same for a stack of this uid, whose cluster has the stack's name.
+pub(super) async fn nothing_left(
+    clients: &Clients,
+    uid: &str,
+    name: &str,
+    vpc: Option<String>,
+) -> Result<(), CliError> {
     let of = Audited {
-        uid: session.run.stack.uid.clone(),
-        cluster: Some(session.opened.model.name.clone()),
+        uid: uid.to_owned(),
+        cluster: Some(name.to_owned()),
         vpc,
     };
-    let patient = Clients::patient(Some(eks.region.clone()));
-    let left = aws::audit(&patient, &of).await.map_err(|error| {
+    let left = aws::audit(clients, &of).await.map_err(|error| {
         let mut told = CliError::from(error);
-        told.message = format!("everything was deleted, and whether something is left could not be read: {}", told.message);
+        told.message = format!(
+            "everything was deleted, and whether something is left could not be read: {}",
+            told.message
+        );
         told
     })?;
     if left.is_empty() {
         return Ok(());
     }
-    let mut error = CliError::new(
-        Exit::Failed,
-        format!("{} things of {} are left", left.len(), session.opened.model.name),
-    );
+    let mut error = CliError::new(Exit::Failed, format!("{} things of {name} are left", left.len()));
     error.causes = left.iter().map(line).collect();
-    Err(error.hint("delete them, or what keeps them, and run 'stackup destroy' again: it ends when nothing is left"))
+    Err(error.hint(
+        "delete them, or what keeps them, and run 'stackup destroy' again: it ends when nothing is left",
+    ))
 }
 
 fn line(left: &Left) -> String {
@@ -133,7 +157,10 @@ fn line(left: &Left) -> String {
         || "cost unknown".to_owned(),
         |price| format!("${:.2} a day", price.dollars_per_hour * 24.0),
     );
-    format!("{} {} in {}: {} ({cost})", left.kind, left.id, left.region, left.why)
+    format!(
+        "{} {} in {}: {} ({cost})",
+        left.kind, left.id, left.region, left.why
+    )
 }
 
 /// The kubeconfig of a cluster of EKS: it asks this program for a token whenever kubectl needs one.
@@ -157,7 +184,15 @@ pub(super) fn kubeconfig(outputs: &serde_json::Map<String, Value>, program: &str
     }))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the age of a token is judged by the real clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the age of a token is judged by the real clock"
+)]
 pub(super) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
+}
+
+/// A moment as Kubernetes writes it: RFC 3339, to the second.
+pub(super) fn seconds(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -37,6 +37,9 @@ pub(super) async fn audit(_: &Session, _: Option<String>) -> Result<(), CliError
     std::future::ready(Ok(())).await
 }
 
-pub(super) fn kubeconfig(_: &serde_json::Map<String, serde_json::Value>, _: &str) -> Option<serde_json::Value> {
+pub(super) fn kubeconfig(
+    _: &serde_json::Map<String, serde_json::Value>,
+    _: &str,
+) -> Option<serde_json::Value> {
     None
 }

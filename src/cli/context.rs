@@ -260,7 +260,11 @@ impl Session {
         let cloud = cloud::cloud(&opened.model);
         let clusters = access::clusters(&opened.folder, hash.key().clone(), warn, &cloud);
         let local = Arc::new(Local::new(opened.folder.clone(), environment.programs()));
-        let kinds = [local::kinds(&local), access::kinds(&clusters), cloud::kinds(&cloud)];
+        let kinds = [
+            local::kinds(&local),
+            access::kinds(&clusters),
+            cloud::kinds(&cloud),
+        ];
         let registry = Registry::new(kinds.into_iter().flatten());
         let stack = Stack {
             name: opened.model.name.clone(),

@@ -5,7 +5,7 @@ use clap::Args;
 use super::{
     apply::{carry_out, ended, say, tell_timings},
     arguments::{Format, Global},
-    cluster,
+    cloud, cluster,
     confirm::confirm,
     context::{self, Environment, Opened, Screen, Session},
     diff::planned,
@@ -89,6 +89,8 @@ impl Destroy {
             );
             session.run.events.send(EventKind::Resumed { unfinished });
         }
+        cloud::at_its_place(session).await?;
+        let vpc = network(session);
         let (plan, refreshed) = planned(session, &[]).await?;
         if global.output == Format::Text && !global.quiet {
             print(&output::plan_text(&plan, &screen.out, false, None));
@@ -104,10 +106,20 @@ impl Destroy {
         }
         let gone = exit == Exit::Done && session.loaded.snapshot.resources.is_empty();
         if gone {
+            // What is left keeps the state: the same command looks again.
+            cloud::audit(session, vpc).await?;
             session.store.clear().await?;
         }
         Ok((exit, gone))
     }
+}
+
+/// The network that the cluster was in, as the state remembers it.
+fn network(session: &Session) -> Option<String> {
+    let resources = &session.loaded.snapshot.resources;
+    let outputs = resources.values().map(|entry| &entry.remembered.outputs);
+    let mut ids = outputs.filter_map(|outputs| outputs.get("vpcId")?.as_str().map(str::to_owned));
+    ids.next()
 }
 
 fn nothing(name: &str, global: &Global) -> Exit {

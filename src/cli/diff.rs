@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     arguments::{Format, Global},
+    cloud,
     context::{self, Environment, Screen, Session},
     error::{CliError, stays},
     exit::Exit,
@@ -62,7 +63,8 @@ impl Diff {
         screen: &Screen,
     ) -> Result<Exit, CliError> {
         let opened = context::open(global, environment)?;
-        let session = Session::open(opened, environment, None, self.adopt).await?;
+        let mut session = Session::open(opened, environment, None, self.adopt).await?;
+        cloud::at_its_place(&mut session).await?;
         let (plan, refreshed) = planned(&session, &session.opened.wanted).await?;
         let format = self.format.unwrap_or(match global.output {
             Format::Text => PlanFormat::Text,

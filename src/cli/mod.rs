@@ -23,12 +23,16 @@ mod init;
 mod kubeconfig;
 mod lifetime;
 mod output;
+#[cfg(feature = "aws")]
+mod reap;
 mod run;
 mod schema;
 mod signals;
 mod state;
 mod status;
 mod store;
+#[cfg(feature = "aws")]
+mod token;
 mod validate;
 mod verify;
 mod version;
