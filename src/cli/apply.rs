@@ -8,14 +8,14 @@ use super::{
     cloud,
     confirm::confirm,
     context::{self, Environment, Screen, Session},
-    diff::planned,
+    diff::{expected, planned},
     error::{CliError, exit_of},
     exit::Exit,
     run::{print, tell_person},
     signals, status, verify,
 };
 use crate::{
-    engine::{Executed, Refreshed, execute},
+    engine::{Executed, Refreshed, critical_path, execute},
     model::{Action, Event, EventKind, Events, Outcome, Plan, Report, Verb},
     output::{self, Ending},
     resource::{Observed, Readiness},
@@ -46,6 +46,9 @@ pub(super) struct Apply {
     /// Show long values of the plan whole
     #[arg(long)]
     full: bool,
+    /// Tell at the end which chain of resources took the time
+    #[arg(long)]
+    timings: bool,
 }
 
 impl Apply {
@@ -86,7 +89,8 @@ impl Apply {
         let (plan, refreshed) = planned(session, &session.opened.wanted).await?;
         let nothing = !plan.summary().pending() && standing(&plan, &refreshed) && !session.loaded.unfinished;
         if global.output == Format::Text && !global.quiet {
-            print(&output::plan_text(&plan, &screen.out, self.full, None));
+            let expected = expected(&session.run, &plan, &refreshed);
+            print(&output::plan_text(&plan, &screen.out, self.full, expected));
         }
         let mut exit = Exit::Done;
         if !nothing {
@@ -98,6 +102,9 @@ impl Apply {
             }
             let executed = carry_out(session, Verb::Apply, &plan, refreshed, screen).await?;
             exit = ended(session, Verb::Apply, &executed, began, global, screen)?;
+            if self.timings {
+                tell_timings(&executed.report, global, screen);
+            }
         }
         if exit == Exit::Done
             && let Some(level) = level
@@ -115,6 +122,16 @@ fn standing(plan: &Plan, refreshed: &Refreshed) -> bool {
             matches!(&found.seen, crate::engine::Seen::Known(Observed::Live(live)) if live.readiness == Readiness::Ready)
         })
     })
+}
+
+/// Tells which chain of resources made a run as long as it was.
+pub(super) fn tell_timings(report: &Report, global: &Global, screen: &Screen) {
+    if global.output == Format::Text && !global.quiet {
+        print(&output::timings_text(
+            &critical_path(&report.timings),
+            &screen.out,
+        ));
+    }
 }
 
 /// Writes a line for a person who watches a run.

@@ -3,7 +3,7 @@ use std::{path::Path, time::Instant};
 use clap::Args;
 
 use super::{
-    apply::{carry_out, ended, say},
+    apply::{carry_out, ended, say, tell_timings},
     arguments::{Format, Global},
     cloud, cluster,
     confirm::confirm,
@@ -30,6 +30,9 @@ pub(super) struct Destroy {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
+    /// Tell at the end which chain of resources took the time
+    #[arg(long)]
+    timings: bool,
 }
 
 impl Destroy {
@@ -102,6 +105,9 @@ impl Destroy {
             confirm(screen, &format!("Destroy all of {name}?"), self.yes)?;
             let executed = carry_out(session, Verb::Destroy, &plan, refreshed, screen).await?;
             exit = ended(session, Verb::Destroy, &executed, began, global, screen)?;
+            if self.timings {
+                tell_timings(&executed.report, global, screen);
+            }
         }
         let gone = exit == Exit::Done && session.loaded.snapshot.resources.is_empty();
         if gone {

@@ -218,7 +218,11 @@ impl Kind for FakeKind {
             },
             records_inputs: !self.object(),
             at_once: 4,
-            expected: None,
+            expected: match self.name {
+                "fake.cluster" => Some(Duration::from_mins(8)),
+                "fake.thing" => Some(Duration::from_secs(30)),
+                _ => None,
+            },
             deadline: Duration::from_secs(20),
             settles: if self.object() {
                 Duration::ZERO

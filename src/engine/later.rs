@@ -39,7 +39,7 @@ impl Coordinator<'_> {
     }
 
     /// What lives in this resource could not be asked about before it was there: now it can.
-    pub(super) fn look_again(&mut self, step: &Step) {
+    pub(super) fn look_again(&mut self, i: usize, step: &Step) {
         let Some(waiting) = self.after.remove(&step.address) else {
             return;
         };
@@ -60,7 +60,7 @@ impl Coordinator<'_> {
             if let Some(found) = self.refreshed.found.get_mut(&address) {
                 found.seen = Seen::Known(Observed::Absent);
             }
-            self.release(&address);
+            self.release(&address, i);
         }
         if waiting.is_empty() {
             return;
@@ -71,7 +71,7 @@ impl Coordinator<'_> {
             .collect();
         let (run, outputs) = (self.run.clone(), self.outputs.clone());
         self.looking
-            .spawn(async move { refresh::again(&run, open, &outputs).await });
+            .spawn(async move { (i, refresh::again(&run, open, &outputs).await) });
     }
 
     /// Whether a resource is inside another one, and not only refers to it.
@@ -90,16 +90,16 @@ impl Coordinator<'_> {
         })
     }
 
-    pub(super) fn looked(&mut self, refreshed: Refreshed) {
+    pub(super) fn looked(&mut self, (by, refreshed): (usize, Refreshed)) {
         for (address, found) in refreshed.found {
             self.refreshed.found.insert(address.clone(), found);
-            self.release(&address);
+            self.release(&address, by);
         }
     }
 
-    fn release(&mut self, address: &Address) {
+    fn release(&mut self, address: &Address, by: usize) {
         if let Some(&i) = self.index.get(address) {
-            self.one_less(i);
+            self.one_less(i, by);
         }
     }
 }

@@ -16,6 +16,7 @@ mod plan;
 mod refresh;
 mod run;
 mod start;
+mod timings;
 mod wait;
 
 #[cfg(test)]
@@ -29,3 +30,4 @@ pub use lint::lint;
 pub use plan::{Planned, plan};
 pub use refresh::{Found, Refreshed, Seen, refresh};
 pub use run::Run;
+pub use timings::{Expected, critical_path, expected};

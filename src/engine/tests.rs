@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{
-    Cancel, Canceller, Executed, Refreshed, Run, execute,
+    Cancel, Canceller, Executed, Refreshed, Run, critical_path, execute, expected,
     fake::{Cloud, FakeKind, Memory, Thing, begun, reached, stack, wanted},
     lint, plan, refresh,
 };
@@ -752,4 +752,54 @@ async fn objects_of_a_cluster_that_was_only_not_ready_are_looked_at_and_not_made
         Outcome::Done
     );
     assert_eq!(cloud.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_tells_which_need_released_each_step_last_and_its_critical_path_is_as_long_as_the_run() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    // Calls take no time here; pauses between them do.
+    cloud.fails("create fake.cluster/main", Cause::Transient, 2, false);
+    let report = go(&cloud, &stack("small"), &mut store).await.report;
+    assert_eq!(report.timings.len(), 7);
+    let after = |name: &str| {
+        let timing = report.timings.iter().find(|timing| timing.address.name() == name);
+        timing.unwrap().after.as_ref().map(ToString::to_string)
+    };
+    assert_eq!(after("network"), None);
+    assert_eq!(after("main").unwrap(), "fake.thing/network");
+    assert_eq!(after("in-namespace").unwrap(), "fake.cluster/main");
+    for timing in &report.timings {
+        assert!(timing.ready_ms <= timing.started_ms, "{timing:?}");
+        assert!(timing.started_ms <= timing.applied_ms.unwrap(), "{timing:?}");
+        assert!(timing.applied_ms.unwrap() <= timing.ended_ms, "{timing:?}");
+    }
+    let path = critical_path(&report.timings);
+    let last = report.timings.iter().map(|timing| timing.ended_ms).max().unwrap();
+    assert!(last > 200, "{last}");
+    assert_eq!(path.iter().map(|link| link.took_ms).sum::<u64>(), last);
+    assert_eq!(path[0].address.as_str(), "fake.thing/network");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_takes_as_long_as_its_longest_chain_of_what_is_made() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let registry = run_of(&cloud, Canceller::new().1).registry;
+    let (plan, refreshed) = planned(&cloud, &stack("small"), &store).await;
+    let time = expected(&plan, &refreshed, &registry);
+    assert_eq!(time.total.as_secs(), 30 + 8 * 60);
+    let path: Vec<(&str, u64)> = time
+        .path
+        .iter()
+        .map(|link| (link.address.as_str(), link.took_ms))
+        .collect();
+    assert_eq!(
+        path,
+        [("fake.thing/network", 30_000), ("fake.cluster/main", 480_000)]
+    );
+    go(&cloud, &stack("small"), &mut store).await;
+    let (plan, refreshed) = planned(&cloud, &stack("small"), &store).await;
+    assert!(
+        expected(&plan, &refreshed, &registry).total.is_zero(),
+        "nothing is made"
+    );
 }

@@ -196,6 +196,10 @@ mod tests {
     use base64::Engine;
 
     use super::*;
+    use crate::{
+        kubernetes::{Clusters, api::tests::server},
+        resource::Cause,
+    };
 
     fn outputs(server: &str, authority: &str) -> Value {
         json!({"server": server, "certificateAuthority": authority, "context": "demo", "profile": "eks"})
@@ -220,6 +224,45 @@ mod tests {
             "https://abc.example.invalid"
         );
         assert!(is_known(&outputs));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_becomes_a_stream_carries_the_token_too() {
+        let (server, asked) = server(vec![(403, json!({"message": "no"}))]).await;
+        let clusters = Clusters::new(
+            "/nowhere".into(),
+            Secret::new(vec![1]),
+            Arc::new(|_| {}),
+            Some(tokens()),
+        );
+        let cluster = clusters.cluster(&outputs(&server, "")).await.unwrap();
+        let within = std::time::Duration::from_secs(5);
+        let refused = cluster
+            .get_from_pod("shop", "front-0", 80, "/", None, within)
+            .await;
+        assert!(refused.is_err());
+        let asked = asked.await.unwrap().pop().unwrap().to_lowercase();
+        assert!(asked.contains("/portforward"), "{asked}");
+        assert!(asked.contains("upgrade: websocket"), "{asked}");
+        assert!(asked.contains("authorization: bearer t\r\n"), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn that_no_token_can_be_had_is_told_in_the_makers_words() {
+        let tokens: Tokens = Arc::new(|_| {
+            Box::pin(async { Err(ResourceError::new(Cause::Refused, "wrong account").hint("log in")) })
+        });
+        let warn = Arc::new(|_| {});
+        let clusters = Clusters::new("/nowhere".into(), Secret::new(vec![1]), warn, Some(tokens));
+        let cluster = clusters
+            .cluster(&outputs("http://127.0.0.1:1", ""))
+            .await
+            .unwrap();
+        let error: ResourceError = cluster.get("/version").await.unwrap_err().into();
+        assert_eq!(
+            (error.cause, error.message.as_str(), error.hint.as_deref()),
+            (Cause::Refused, "wrong account", Some("log in"))
+        );
     }
 
     #[tokio::test]

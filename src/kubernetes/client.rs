@@ -10,6 +10,7 @@ use std::{
 
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use kube::{Client, client::Body};
 use serde_json::Value;
 
@@ -61,6 +62,8 @@ pub struct Cluster {
     pub(super) profile: String,
     server: String,
     by_token: bool,
+    /// When this run connected to it.
+    pub(super) first_look: Timestamp,
     answered: AtomicBool,
     accepted: AtomicBool,
     warnings: Arc<Warnings>,
@@ -115,6 +118,7 @@ impl Clusters {
             profile: access.profile.clone(),
             server,
             by_token: access.by_token(),
+            first_look: super::clock::now(),
             answered: AtomicBool::new(false),
             accepted: AtomicBool::new(false),
             warnings: Arc::clone(&self.warnings),

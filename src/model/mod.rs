@@ -12,6 +12,7 @@ mod report;
 mod secret;
 mod shown;
 mod stack;
+mod timing;
 
 pub use address::{Address, AddressError, Component};
 pub use check::{CheckLevel, CheckState, Finding, Severity, VerifySummary};
@@ -28,3 +29,4 @@ pub use stack::{
     ClusterModel, CompanionSpec, ComponentModel, ExistingModel, KindModel, KwokModel, ManifestSource,
     Mistake, S3Model, StackModel,
 };
+pub use timing::{Link, Timing};
