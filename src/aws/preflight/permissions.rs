@@ -218,10 +218,10 @@ fn linked_role_like(ask: &Ask<'_>) -> String {
 /// What a simulation says is not allowed. What depends on things that only the call itself has, such as its tags, is
 /// not known.
 fn missing(results: &[EvaluationResult]) -> BTreeSet<String> {
-    let denied = results.iter().filter(|one| match one.eval_decision() {
-        PolicyEvaluationDecisionType::Allowed => false,
-        PolicyEvaluationDecisionType::ImplicitDeny => one.missing_context_values().is_empty(),
-        _ => true,
+    let denied = results.iter().filter(|one| {
+        let depends = *one.eval_decision() == PolicyEvaluationDecisionType::ImplicitDeny
+            && !one.missing_context_values().is_empty();
+        *one.eval_decision() != PolicyEvaluationDecisionType::Allowed && !depends
     });
     denied.map(|one| one.eval_action_name.clone()).collect()
 }

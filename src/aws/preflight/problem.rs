@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 use super::super::Clients;
 use super::caller::Caller;
 use crate::{
@@ -53,6 +55,7 @@ pub(super) struct Ask<'a> {
     pub(super) stack: &'a Stack,
     pub(super) caller: Caller,
     pub(super) region: String,
+    pub(super) now: SystemTime,
 }
 
 /// What a check found; an error if it could not look.

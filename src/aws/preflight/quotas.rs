@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{Instance, InstanceLifecycleType};
+use aws_sdk_servicequotas::{
+    config::http::HttpResponse, error::SdkError, operation::get_service_quota::GetServiceQuotaError,
+};
 
 use super::super::{
-    error::{Purpose, failed, is_gone},
+    error::{Purpose, failed},
     marked::clusters,
     tags::{self, Tags, UID},
 };
@@ -111,6 +114,13 @@ fn judge(quota: Quota, count: Count, have: f64) -> Option<Problem> {
     })
 }
 
+/// Whether Service Quotas has no value of that quota.
+fn is_unknown(error: &SdkError<GetServiceQuotaError, HttpResponse>) -> bool {
+    error
+        .as_service_error()
+        .is_some_and(GetServiceQuotaError::is_no_such_resource_exception)
+}
+
 /// The value that holds in this account; nothing if Service Quotas does not know it.
 async fn quota_of(ask: &Ask<'_>, quota: Quota) -> Result<Option<f64>, ResourceError> {
     let call = ask.clients.quotas().await?.get_service_quota();
@@ -121,7 +131,7 @@ async fn quota_of(ask: &Ask<'_>, quota: Quota) -> Result<Option<f64>, ResourceEr
         .await
     {
         Ok(told) => Ok(told.quota.and_then(|quota| quota.value)),
-        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) if is_unknown(&error) => Ok(None),
         Err(error) => Err(failed("servicequotas:GetServiceQuota", Purpose::Read, &error)),
     }
 }

@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 use futures::future::join_all;
 
 use super::super::Clients;
@@ -16,6 +18,7 @@ pub async fn preflight(
     model: &EksModel,
     stack: &Stack,
     remembered: Option<&Place>,
+    now: SystemTime,
 ) -> Vec<Problem> {
     let who = async { Ok::<_, ResourceError>((caller(clients).await?, clients.region().await?)) };
     let (caller, region) = match Box::pin(who).await {
@@ -35,11 +38,12 @@ pub async fn preflight(
         stack,
         caller,
         region,
+        now,
     };
     let found = CHECKS.iter().map(|(what, check)| async {
         check(&ask)
             .await
-            .unwrap_or_else(|error| vec![unanswered(what, error)])
+            .unwrap_or_else(|error| vec![unanswered(what, &error)])
     });
     join_all(found).await.into_iter().flatten().collect()
 }
@@ -66,7 +70,7 @@ fn misplaced(here: &Place, there: &Place) -> Option<Problem> {
 }
 
 /// That a check could not look: what it is for may yet go well.
-fn unanswered(what: &str, error: ResourceError) -> Problem {
+fn unanswered(what: &str, error: &ResourceError) -> Problem {
     let hint = error.hint.clone();
     let hint = hint.unwrap_or_else(|| "look at it yourself, or try again".to_owned());
     Problem::new(format!("could not check {what}"), error.to_string(), hint).warning()

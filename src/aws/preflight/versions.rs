@@ -16,7 +16,7 @@ pub(super) fn check<'a>(ask: &'a Ask<'a>) -> Boxed<'a, Findings> {
         let call = ask.clients.eks().await?.describe_cluster_versions();
         let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
         let offered = listed.map_err(|error| failed("eks:DescribeClusterVersions", Purpose::Read, &error))?;
-        let now = DateTime::from(std::time::SystemTime::now());
+        let now = DateTime::from(ask.now);
         Ok(judge(ask.model.kubernetes.as_deref(), &offered, now)
             .into_iter()
             .collect())
