@@ -40,6 +40,56 @@ pub(super) fn is_taken<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse
     })
 }
 
+/// Whether AWS refuses a removal because something else still uses the thing.
+pub(super) fn is_in_use<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    matches!(error.code(), Some("DependencyViolation" | "DeleteConflict"))
+}
+
+/// What a call that looks gave. `action` is the call as IAM names it: `ec2:DescribeVpcs`.
+pub(super) fn read<T, E>(action: &str, sent: Result<T, SdkError<E, HttpResponse>>) -> Result<T, ResourceError>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    sent.map_err(|error| failed(action, Purpose::Read, &error))
+}
+
+/// What a call that makes or changes something gave.
+pub(super) fn written<T, E>(
+    action: &str,
+    sent: Result<T, SdkError<E, HttpResponse>>,
+) -> Result<T, ResourceError>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    sent.map_err(|error| failed(action, Purpose::Write, &error))
+}
+
+/// What a call that removes something gave; that it is gone already is no failure.
+pub(super) fn deleted<T, E>(
+    action: &str,
+    sent: Result<T, SdkError<E, HttpResponse>>,
+) -> Result<(), ResourceError>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match sent {
+        Err(error) if !is_gone(&error) => Err(failed(action, Purpose::Delete, &error)),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// A further call of a create whose first has made the thing. Where the engine would create again, it must look first:
+/// it finds the thing by its mark, and an update does the rest.
+pub(super) fn after_made<T>(result: Result<T, ResourceError>) -> Result<T, ResourceError> {
+    result.map_err(|error| match error.cause {
+        Cause::Transient | Cause::Throttled => ResourceError {
+            cause: Cause::Lost,
+            ..error
+        },
+        Cause::Lost | Cause::Unreachable | Cause::Refused | Cause::Outdated | Cause::Permanent => error,
+    })
+}
+
 /// A failed call of AWS in the words of the engine. `action` is the call as IAM names it: `ec2:CreateVpc`.
 pub(super) fn failed<E>(action: &str, purpose: Purpose, error: &SdkError<E, HttpResponse>) -> ResourceError
 where
@@ -100,21 +150,29 @@ fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, O
             )),
         ),
         // What it contains may be on its way out: interfaces of load balancers take minutes.
-        "DependencyViolation" if purpose == Purpose::Delete => (
+        "DependencyViolation" | "DeleteConflict" if purpose == Purpose::Delete => (
             Cause::Transient,
             Some(
                 "something that is not of this stack still uses it: look at its network interfaces"
                     .to_owned(),
             ),
         ),
-        "VpcLimitExceeded" | "SubnetLimitExceeded" => {
-            permanent("delete what is not used, or ask for a higher quota (Service Quotas, VPC)")
+        // Another change of the same thing is under way.
+        "ConcurrentModification" | "ConcurrentModificationException" | "IncorrectState" => {
+            (Cause::Transient, None)
         }
         "InvalidSubnet.Conflict" | "InvalidSubnet.Range" | "InvalidVpc.Range" => {
             permanent("choose another range of addresses in the stack file")
         }
         // A thing that was just made is not yet known everywhere.
-        code if code.ends_with(".NotFound") && purpose == Purpose::Write => (Cause::Transient, None),
+        code if (code.ends_with(".NotFound") || matches!(code, "NoSuchEntity" | "NatGatewayNotFound"))
+            && purpose == Purpose::Write =>
+        {
+            (Cause::Transient, None)
+        }
+        code if code.ends_with("LimitExceeded") || code == "LimitExceededException" => {
+            permanent("delete what is not used, or ask for a higher quota (Service Quotas)")
+        }
         // It may have happened before AWS failed.
         "InternalError" | "InternalFailure" | "ServerException" | "ServiceFailure" => (Cause::Lost, None),
         "ServiceUnavailable" | "ServiceUnavailableException" | "Unavailable" => (Cause::Transient, None),
@@ -162,6 +220,11 @@ mod tests {
             ("InvalidVpcID.NotFound", 400, Purpose::Write, Cause::Transient),
             ("InvalidVpcID.NotFound", 400, Purpose::Read, Cause::Permanent),
             ("VpcLimitExceeded", 400, Purpose::Write, Cause::Permanent),
+            ("NatGatewayLimitExceeded", 400, Purpose::Write, Cause::Permanent),
+            ("DeleteConflict", 409, Purpose::Delete, Cause::Transient),
+            ("ConcurrentModification", 409, Purpose::Write, Cause::Transient),
+            ("NoSuchEntity", 404, Purpose::Write, Cause::Transient),
+            ("NoSuchEntity", 404, Purpose::Read, Cause::Permanent),
             ("UnauthorizedOperation", 403, Purpose::Write, Cause::Permanent),
         ] {
             let failed = failed("ec2:CreateVpc", purpose, &answered(code, status));
@@ -171,6 +234,26 @@ mod tests {
                 format!("ec2:CreateVpc gave {code}: words (request id-1)")
             );
         }
+    }
+
+    #[test]
+    fn a_create_that_got_half_way_is_looked_for_before_it_is_called_again() {
+        for (cause, then) in [
+            (Cause::Transient, Cause::Lost),
+            (Cause::Throttled, Cause::Lost),
+            (Cause::Permanent, Cause::Permanent),
+            (Cause::Unreachable, Cause::Unreachable),
+        ] {
+            let failed = after_made::<()>(Err(ResourceError::new(cause, "words"))).unwrap_err();
+            assert_eq!(failed.cause, then, "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_gone_already_counts_as_deleted() {
+        assert!(deleted::<(), _>("ec2:DeleteVpc", Err(answered("InvalidVpcID.NotFound", 400))).is_ok());
+        let used = deleted::<(), _>("ec2:DeleteVpc", Err(answered("DependencyViolation", 400)));
+        assert_eq!(used.unwrap_err().cause, Cause::Transient);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod error;
 mod expand;
 mod find;
 mod iam;
+mod idempotency;
 mod marked;
 mod network;
 mod preflight;
@@ -18,6 +19,7 @@ mod price;
 mod reap;
 mod sweep;
 mod tags;
+mod token;
 
 use std::sync::Arc;
 
@@ -29,6 +31,7 @@ pub use expand::expand;
 pub use preflight::{ACTIONS, Place, Problem, preflight};
 pub use price::{Price, price};
 pub use reap::{Tagged, stacks};
+pub use token::{Identity, Token, identity, token};
 
 /// All kinds of this room.
 pub fn kinds(clients: &Arc<Clients>) -> Vec<Arc<dyn Kind>> {
@@ -36,5 +39,11 @@ pub fn kinds(clients: &Arc<Clients>) -> Vec<Arc<dyn Kind>> {
         kind::<network::Vpc>(clients),
         kind::<network::Subnet>(clients),
         sweep::leftovers(clients),
+        kind::<eks::LogGroup>(clients),
+        kind::<eks::Cluster>(clients),
+        kind::<eks::AccessEntry>(clients),
+        kind::<eks::Addon>(clients),
+        kind::<eks::LaunchTemplate>(clients),
+        kind::<eks::NodeGroup>(clients),
     ]
 }

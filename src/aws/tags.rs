@@ -58,6 +58,13 @@ impl Mark {
         self.tags(more).into_iter().collect()
     }
 
+    /// Tags of what AWS makes on behalf of the thing: whose it is, without saying that it is the thing itself.
+    pub(super) fn of_stack(&self, more: &Tags) -> Tags {
+        let mark = [(STACK, &self.stack), (UID, &self.uid)];
+        let mark = mark.map(|(key, value)| (key.to_owned(), value.clone()));
+        more.clone().into_iter().chain(mark).collect()
+    }
+
     /// The same for the EC2 call that makes the thing.
     pub(super) fn specification(&self, kind: ResourceType, more: &Tags) -> TagSpecification {
         TagSpecification::builder()

@@ -1,1 +1,20 @@
 //! EKS: the cluster and everything that is named inside it. Found again by name; creation tokens are derived.
+
+mod access_entry;
+mod addon;
+mod call;
+mod cluster;
+mod cluster_change;
+mod launch_template;
+mod log_group;
+mod name;
+mod node_group;
+mod node_group_request;
+mod node_group_state;
+
+pub(super) use access_entry::AccessEntry;
+pub(super) use addon::Addon;
+pub(super) use cluster::Cluster;
+pub(super) use launch_template::LaunchTemplate;
+pub(super) use log_group::LogGroup;
+pub(super) use node_group::NodeGroup;

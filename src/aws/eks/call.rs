@@ -1,0 +1,150 @@
+//! What EKS's refusals mean: much that it refuses now, it takes a moment later.
+
+use std::error::Error;
+
+use aws_sdk_eks::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
+
+use super::super::{
+    Clients,
+    error::{Purpose, failed, is_gone},
+    tags::Tags,
+};
+use crate::resource::{Cause, ResourceError};
+
+/// What EKS says of a role that IAM knows and EKS does not yet, or not with its policies. Read from the retries of
+/// Terraform's provider for AWS.
+const ROLE_NOT_YET_KNOWN: [&str; 5] = [
+    "does not exist",
+    "Error in role params",
+    "Role could not be assumed because the trusted entity is not correct",
+    "The provided role doesn't have the Amazon EKS Managed Policies associated with it",
+    "IAM role's policy must include",
+];
+
+/// What a call that makes or changes something gave.
+pub(super) fn written<T, E>(
+    action: &str,
+    sent: Result<T, SdkError<E, HttpResponse>>,
+) -> Result<T, ResourceError>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    sent.map_err(|error| judged(action, Purpose::Write, &error))
+}
+
+/// What a call that removes something gave; that it is gone already is no failure.
+pub(super) fn deleted<T, E>(
+    action: &str,
+    sent: Result<T, SdkError<E, HttpResponse>>,
+) -> Result<(), ResourceError>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match sent {
+        Err(error) if !is_gone(&error) => Err(judged(action, Purpose::Delete, &error)),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes tags on a thing of EKS that is there.
+pub(super) async fn tag(clients: &Clients, arn: &str, tags: &Tags) -> Result<(), ResourceError> {
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let call = clients.eks().await?.tag_resource().resource_arn(arn);
+    let sent = call
+        .set_tags(Some(tags.clone().into_iter().collect()))
+        .send()
+        .await;
+    written("eks:TagResource", sent).map(drop)
+}
+
+fn judged<E>(action: &str, purpose: Purpose, error: &SdkError<E, HttpResponse>) -> ResourceError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let failed = failed(action, purpose, error);
+    match (error.code(), error.message()) {
+        (Some("ResourceLimitExceededException"), _) => {
+            failed.hint("delete what is not used, or ask for a higher quota (Service Quotas, EKS)")
+        }
+        (Some(code), Some(message)) if passes(purpose, code, message) => ResourceError {
+            cause: Cause::Transient,
+            ..failed
+        },
+        _ => failed,
+    }
+}
+
+/// Whether a refusal passes by itself: roles become known, and each cluster takes one change at a time.
+fn passes(purpose: Purpose, code: &str, message: &str) -> bool {
+    let says = |text: &&str| message.contains(*text);
+    match code {
+        "InvalidParameterException" => ROLE_NOT_YET_KNOWN.iter().any(says),
+        "InvalidRequestException" => ["not in ACTIVE", "not ACTIVE", "in progress", "UPDATING"]
+            .iter()
+            .any(says),
+        // What is named so already stays; what is at work on it ends.
+        "ResourceInUseException" => purpose == Purpose::Delete || !says(&"already"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_eks::{error::ErrorMetadata, operation::create_cluster::CreateClusterError};
+
+    use super::*;
+
+    fn answered(code: &str, message: &str) -> SdkError<CreateClusterError, HttpResponse> {
+        let metadata = ErrorMetadata::builder().code(code).message(message).build();
+        let answer = HttpResponse::new(400.try_into().unwrap(), "".into());
+        SdkError::service_error(CreateClusterError::generic(metadata), answer)
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_worth_the_same_call_again_and_nothing_else_is() {
+        let busy = "Cluster 'c' is not in ACTIVE status";
+        for (code, message, write, delete) in [
+            ("InvalidParameterException", ROLE_NOT_YET_KNOWN[2], true, true),
+            (
+                "InvalidParameterException",
+                "Role with arn: x, does not exist",
+                true,
+                true,
+            ),
+            ("InvalidParameterException", "Unsupported version", false, false),
+            ("InvalidRequestException", busy, true, true),
+            ("InvalidRequestException", "Unsupported upgrade", false, false),
+            (
+                "ResourceInUseException",
+                "Cluster already exists with name: c",
+                false,
+                true,
+            ),
+            (
+                "ResourceInUseException",
+                "Cluster has nodegroups attached",
+                true,
+                true,
+            ),
+            ("ResourceLimitExceededException", "too many", false, false),
+        ] {
+            let cause = |again| if again { Cause::Transient } else { Cause::Permanent };
+            let made = written::<(), _>("eks:CreateCluster", Err(answered(code, message)));
+            assert_eq!(made.unwrap_err().cause, cause(write), "{code}: {message}");
+            let gone = deleted::<(), _>("eks:DeleteCluster", Err(answered(code, message)));
+            assert_eq!(gone.unwrap_err().cause, cause(delete), "{code}: {message}");
+        }
+        assert!(
+            deleted::<(), _>(
+                "eks:DeleteCluster",
+                Err(answered("ResourceNotFoundException", "no"))
+            )
+            .is_ok()
+        );
+    }
+}

@@ -1,0 +1,370 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use aws_sdk_eks::{
+    operation::create_cluster::{CreateClusterError, builders::CreateClusterInputBuilder},
+    types::{
+        AuthenticationMode, Cluster as Description, ClusterHealth, CreateAccessConfigRequest, LogSetup,
+        Logging, SupportType, UpgradePolicyRequest,
+    },
+};
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    call::{deleted, tag, written},
+    cluster_change::{Step, access, logging, plan},
+    name::names,
+};
+use crate::{
+    aws::{
+        Clients,
+        difference::{field, force, vanished},
+        error::{is_gone, read},
+        idempotency,
+        tags::{self, Mark, Tags},
+    },
+    resource::{Cause, Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
+};
+
+/// The control plane of a cluster.
+pub(in crate::aws) struct Cluster;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::aws) struct Inputs {
+    name: String,
+    #[serde(default)]
+    pub(super) kubernetes: Option<String>,
+    role_arn: String,
+    subnets: Vec<Place>,
+    pub(super) public_access: bool,
+    #[serde(default)]
+    pub(super) public_cidrs: BTreeSet<String>,
+    #[serde(default)]
+    pub(super) logs: BTreeSet<String>,
+    #[serde(default)]
+    pub(super) deletion_protection: bool,
+    #[serde(default)]
+    pub(super) tags: Tags,
+}
+
+/// A subnet and where it is, as far as that is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Place {
+    id: String,
+    #[serde(default)]
+    zone: Option<String>,
+}
+
+/// What every kind of cluster tells, and what EKS tells of its own.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a field of its own in the outputs of a cluster"
+)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::aws) struct Outputs {
+    name: String,
+    arn: String,
+    region: String,
+    /// The API server's URL, once there is one.
+    server: Option<String>,
+    /// PEM in base64, as kubeconfigs have it.
+    certificate_authority: Option<String>,
+    context: String,
+    pub(super) kubernetes: Option<String>,
+    vpc_id: Option<String>,
+    security_group_id: Option<String>,
+    role_arn: Option<String>,
+    subnets: BTreeSet<String>,
+    pub(super) status: String,
+    pub(super) public_access: bool,
+    pub(super) private_access: bool,
+    pub(super) public_cidrs: BTreeSet<String>,
+    pub(super) logs: BTreeSet<String>,
+    pub(super) deletion_protection: bool,
+    profile: String,
+    ephemeral: bool,
+    simulated: bool,
+    workers: Option<u32>,
+    pub(super) tags: Tags,
+}
+
+impl Resource for Cluster {
+    const KIND: &'static str = "aws.eks_cluster";
+    const DOCUMENTATION: &'static str = "An EKS cluster: its control plane. Who may use it is told by access entries \
+        alone, and none of its add-ons comes by itself.\n\
+        name: its name; roleArn: its role; subnets: where its control plane has interfaces, in two zones or more. Each \
+        makes the cluster anew when it changes.\n\
+        kubernetes: the version; without one, the one that EKS takes by default. It can be raised by one minor version.\n\
+        publicAccess, publicCidrs: whether and from where its API server has a public address; changed in place.\n\
+        logs: which logs of the control plane are kept; changed in place.\n\
+        deletionProtection: whether EKS refuses to delete it; changed in place.\n\
+        tags: more tags for it; changed in place.";
+    const TRAITS: Traits = Traits {
+        intent: Intent::Each,
+        records_inputs: true,
+        at_once: 2,
+        expected: Some(Duration::from_mins(9)),
+        deadline: Duration::from_mins(40),
+        settles: Duration::ZERO,
+        pins: true,
+    };
+
+    type Cloud = Clients;
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn diff(inputs: &Inputs, outputs: &Outputs) -> Change {
+        let mut change = Change::default();
+        if matches!(outputs.status.as_str(), "FAILED" | "DELETING") {
+            force(&mut change, "status", json!(outputs.status), json!("ACTIVE"));
+        }
+        force(&mut change, "name", json!(outputs.name), json!(inputs.name));
+        force(
+            &mut change,
+            "roleArn",
+            json!(outputs.role_arn),
+            json!(inputs.role_arn),
+        );
+        // EKS may have refused some of those that are wanted.
+        let wanted: BTreeSet<String> = inputs.subnets.iter().map(|place| place.id.clone()).collect();
+        if !outputs.subnets.is_subset(&wanted) {
+            force(&mut change, "subnets", json!(outputs.subnets), json!(wanted));
+        }
+        for (path, old, new) in plan(inputs, outputs).iter().flat_map(Step::fields) {
+            field(&mut change, path, old, new);
+        }
+        tags::differ(&mut change, &inputs.tags, &outputs.tags);
+        change
+    }
+
+    async fn observe(
+        clients: &Clients,
+        targets: &[Typed<'_, Inputs>],
+    ) -> Vec<Result<Option<Seen<Outputs>>, ResourceError>> {
+        join_all(targets.iter().map(|typed| look(clients, typed.target))).await
+    }
+
+    async fn create(
+        clients: &Clients,
+        target: &Target,
+        inputs: &Inputs,
+    ) -> Result<Option<String>, ResourceError> {
+        let eks = clients.eks().await?;
+        let call = |subnets: &[&Place]| {
+            let token = idempotency::token(target, &json!([inputs, subnets]));
+            Ok::<_, ResourceError>(request(inputs, subnets, &Mark::of(target)?).client_request_token(token))
+        };
+        let all: Vec<&Place> = inputs.subnets.iter().collect();
+        let mut sent = call(&all)?.send_with(eks).await;
+        if let Err(error) = &sent
+            && let Some(CreateClusterError::UnsupportedAvailabilityZoneException(refused)) =
+                error.as_service_error()
+        {
+            let some = in_zones(&inputs.subnets, refused.valid_zones())?;
+            sent = call(&some)?.send_with(eks).await;
+        }
+        let made = written("eks:CreateCluster", sent)?;
+        Ok(made.cluster.and_then(|cluster| cluster.arn))
+    }
+
+    async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
+        let Some(seen) = look(clients, target).await?.filter(|seen| seen.foreign.is_none()) else {
+            return Err(vanished(target));
+        };
+        tag(clients, &seen.outputs.arn, &inputs.tags).await?;
+        let steps = plan(inputs, &seen.outputs);
+        let Some(step) = steps.first() else {
+            return Ok(());
+        };
+        if seen.outputs.status == "UPDATING" {
+            return Err(ResourceError::new(
+                Cause::Transient,
+                "another update of it is under way",
+            ));
+        }
+        step.send(clients.eks().await?, &seen.outputs.name).await?;
+        // EKS takes one change at a time; the engine asks again for those that are left.
+        match steps.len() {
+            1 => Ok(()),
+            _ => Err(ResourceError::new(
+                Cause::Transient,
+                "more is to be changed once this is done",
+            )),
+        }
+    }
+
+    async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
+        let Some(seen) = look(clients, target).await?.filter(|seen| seen.foreign.is_none()) else {
+            return Ok(());
+        };
+        if seen.outputs.deletion_protection {
+            let message = format!("the cluster '{}' is protected from deletion", seen.outputs.name);
+            return Err(ResourceError::new(Cause::Refused, message).hint(
+                "set cluster.deletionProtection: false in the stack file and run 'stackup apply' first",
+            ));
+        }
+        if seen.outputs.status == "DELETING" {
+            return Ok(());
+        }
+        let call = clients.eks().await?.delete_cluster().name(seen.outputs.name);
+        deleted("eks:DeleteCluster", call.send().await)
+    }
+
+    async fn diagnose(clients: &Clients, target: &Target) -> Vec<String> {
+        let Some([name]) = names(target, ["name"]).into_iter().next() else {
+            return Vec::new();
+        };
+        match describe(clients, &name).await {
+            Ok(Some(cluster)) => issues(&cluster),
+            Ok(None) => vec![format!("EKS knows no cluster '{name}'")],
+            Err(error) => vec![error.to_string()],
+        }
+    }
+}
+
+async fn look(clients: &Clients, target: &Target) -> Result<Option<Seen<Outputs>>, ResourceError> {
+    for [name] in names(target, ["name"]) {
+        if let Some(cluster) = describe(clients, &name).await? {
+            let mark = Mark::of(target)?;
+            let readiness = readiness(&cluster);
+            let outputs = outputs(cluster);
+            return Ok(Some(Seen {
+                id: Some(outputs.arn.clone()),
+                foreign: mark.foreign(&outputs.arn, &outputs.tags),
+                readiness,
+                outputs,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+async fn describe(clients: &Clients, name: &str) -> Result<Option<Description>, ResourceError> {
+    match clients.eks().await?.describe_cluster().name(name).send().await {
+        Err(error) if is_gone(&error) => Ok(None),
+        sent => Ok(read("eks:DescribeCluster", sent)?.cluster),
+    }
+}
+
+/// Everything that is set at all is set here: a cluster that is changed takes neither node groups nor add-ons.
+fn request(inputs: &Inputs, subnets: &[&Place], mark: &Mark) -> CreateClusterInputBuilder {
+    let ids = subnets.iter().map(|place| place.id.clone()).collect();
+    let entries_only = CreateAccessConfigRequest::builder()
+        .authentication_mode(AuthenticationMode::Api)
+        .bootstrap_cluster_creator_admin_permissions(false);
+    // The years after a version's end cost six times as much, and EKS would slip into them.
+    let support = UpgradePolicyRequest::builder().support_type(SupportType::Standard);
+    CreateClusterInputBuilder::default()
+        .name(&inputs.name)
+        .set_version(inputs.kubernetes.clone())
+        .role_arn(&inputs.role_arn)
+        .resources_vpc_config(access(inputs).set_subnet_ids(Some(ids)).build())
+        .set_logging((!inputs.logs.is_empty()).then(|| logging(&inputs.logs, &BTreeSet::new())))
+        .access_config(entries_only.build())
+        .bootstrap_self_managed_addons(false)
+        .upgrade_policy(support.build())
+        .deletion_protection(inputs.deletion_protection)
+        .set_tags(Some(mark.map(&inputs.tags)))
+}
+
+/// The subnets in zones that EKS has room in, if they are in enough of them.
+fn in_zones<'a>(subnets: &'a [Place], valid: &[String]) -> Result<Vec<&'a Place>, ResourceError> {
+    let zone = |place: &&Place| place.zone.as_ref().is_some_and(|zone| valid.contains(zone));
+    let some: Vec<&Place> = subnets.iter().filter(zone).collect();
+    let zones: BTreeSet<_> = some.iter().map(|place| &place.zone).collect();
+    if zones.len() >= 2 {
+        return Ok(some);
+    }
+    let message = "eks:CreateCluster gave UnsupportedAvailabilityZoneException: EKS has no room for a control plane \
+        in the zones of the subnets";
+    Err(ResourceError::permanent(message).hint(format!(
+        "set cluster.network.zones: [{}] in the stack file, at least two of them",
+        valid.join(", ")
+    )))
+}
+
+fn readiness(cluster: &Description) -> Readiness {
+    let endpoint = cluster.endpoint().is_some() && cluster.certificate_authority().is_some();
+    match cluster.status().map_or("UNKNOWN", |status| status.as_str()) {
+        "ACTIVE" if endpoint => Readiness::Ready,
+        "ACTIVE" => Readiness::NotYet("its API server has no address yet".to_owned()),
+        "CREATING" | "PENDING" => Readiness::NotYet("EKS is making the control plane".to_owned()),
+        "UPDATING" => Readiness::NotYet("an update of it is under way".to_owned()),
+        "DELETING" => Readiness::NotYet("it is being deleted".to_owned()),
+        "FAILED" => Readiness::Failed(format!(
+            "EKS could not make it: {}",
+            or_no_reason(&issues(cluster))
+        )),
+        other => Readiness::NotYet(format!("it is {other}")),
+    }
+}
+
+fn or_no_reason(issues: &[String]) -> String {
+    match issues {
+        [] => "no reason is told".to_owned(),
+        issues => issues.join("; "),
+    }
+}
+
+fn issues(cluster: &Description) -> Vec<String> {
+    let issues = cluster.health().map(ClusterHealth::issues).unwrap_or_default();
+    let told = issues.iter().map(|issue| {
+        let code = issue.code().map_or("no code", |code| code.as_str());
+        format!("{code}: {}", issue.message().unwrap_or("no message"))
+    });
+    told.collect()
+}
+
+fn outputs(cluster: Description) -> Outputs {
+    let arn = cluster.arn.unwrap_or_default();
+    let name = cluster.name.unwrap_or_default();
+    let network = cluster.resources_vpc_config;
+    let network = network.as_ref();
+    let set = |list: &[String]| list.iter().cloned().collect::<BTreeSet<String>>();
+    let logs = cluster.logging.as_ref().map(Logging::cluster_logging);
+    let enabled = logs
+        .into_iter()
+        .flatten()
+        .filter(|setup| setup.enabled() == Some(true));
+    Outputs {
+        region: arn.split(':').nth(3).unwrap_or_default().to_owned(),
+        arn,
+        context: name.clone(),
+        name,
+        server: cluster.endpoint,
+        certificate_authority: cluster.certificate_authority.and_then(|authority| authority.data),
+        kubernetes: cluster.version,
+        vpc_id: network.and_then(|network| network.vpc_id.clone()),
+        security_group_id: network.and_then(|network| network.cluster_security_group_id.clone()),
+        role_arn: cluster.role_arn,
+        subnets: network
+            .map(|network| set(network.subnet_ids()))
+            .unwrap_or_default(),
+        status: cluster
+            .status
+            .map_or_else(String::new, |status| status.as_str().to_owned()),
+        public_access: network.is_some_and(|network| network.endpoint_public_access),
+        private_access: network.is_some_and(|network| network.endpoint_private_access),
+        public_cidrs: network
+            .map(|network| set(network.public_access_cidrs()))
+            .unwrap_or_default(),
+        logs: enabled
+            .flat_map(LogSetup::types)
+            .map(|log| log.as_str().to_owned())
+            .collect(),
+        deletion_protection: cluster.deletion_protection.unwrap_or_default(),
+        profile: "eks".to_owned(),
+        ephemeral: true,
+        simulated: false,
+        workers: None,
+        tags: cluster.tags.unwrap_or_default().into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+#[path = "cluster_tests.rs"]
+mod tests;
