@@ -8,7 +8,7 @@ use aws_sdk_servicequotas::{
 };
 
 use super::super::{
-    error::{Purpose, failed},
+    error::{Purpose, failed, read},
     marked::clusters,
     tags::{self, Tags, UID},
 };
@@ -155,7 +155,7 @@ fn count<'a>(need: u64, all: impl Iterator<Item = &'a Tags>, uid: &str) -> Count
 async fn vpcs(ask: &Ask<'_>) -> Result<Count, ResourceError> {
     let call = ask.clients.ec2().await?.describe_vpcs();
     let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-    let listed = listed.map_err(|error| failed("ec2:DescribeVpcs", Purpose::Read, &error))?;
+    let listed = read("ec2:DescribeVpcs", listed)?;
     let tags: Vec<Tags> = listed.into_iter().map(|vpc| tags::read(vpc.tags)).collect();
     let need = u64::from(matches!(ask.model.network, NetworkModel::Own { .. }));
     Ok(count(need, tags.iter(), &ask.stack.uid))
@@ -163,7 +163,7 @@ async fn vpcs(ask: &Ask<'_>) -> Result<Count, ResourceError> {
 
 async fn addresses(ask: &Ask<'_>) -> Result<Count, ResourceError> {
     let told = ask.clients.ec2().await?.describe_addresses().send().await;
-    let told = told.map_err(|error| failed("ec2:DescribeAddresses", Purpose::Read, &error))?;
+    let told = read("ec2:DescribeAddresses", told)?;
     let tags: Vec<Tags> = told
         .addresses
         .into_iter()
@@ -208,7 +208,7 @@ async fn vcpus(ask: &Ask<'_>) -> Result<(Count, Count), ResourceError> {
     );
     let call = ec2.describe_instances().filters(states);
     let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-    let listed = listed.map_err(|error| failed("ec2:DescribeInstances", Purpose::Read, &error))?;
+    let listed = read("ec2:DescribeInstances", listed)?;
     let running: Vec<Instance> = listed
         .into_iter()
         .flat_map(|one| one.instances.into_iter().flatten())
@@ -231,7 +231,7 @@ async fn vcpus(ask: &Ask<'_>) -> Result<(Count, Count), ResourceError> {
             .describe_instance_types()
             .filters(tags::filter("instance-type", some.to_vec()));
         let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-        let listed = listed.map_err(|error| failed("ec2:DescribeInstanceTypes", Purpose::Read, &error))?;
+        let listed = read("ec2:DescribeInstanceTypes", listed)?;
         sizes.extend(listed.into_iter().filter_map(|one| {
             let vcpus = one.v_cpu_info()?.default_v_cpus()?;
             Some((one.instance_type?.as_str().to_owned(), u64::try_from(vcpus).ok()?))

@@ -2,8 +2,8 @@ use std::time::SystemTime;
 
 use futures::future::join_all;
 
-use super::super::Clients;
-use super::{Ask, CHECKS, Place, Problem, caller::caller};
+use super::super::{Clients, identity};
+use super::{Ask, CHECKS, Place, Problem};
 use crate::{
     model::EksModel,
     resource::{ResourceError, Stack},
@@ -20,7 +20,7 @@ pub async fn preflight(
     remembered: Option<&Place>,
     now: SystemTime,
 ) -> Vec<Problem> {
-    let who = async { Ok::<_, ResourceError>((caller(clients).await?, clients.region().await?)) };
+    let who = async { Ok::<_, ResourceError>((identity(clients).await?, clients.region().await?)) };
     let (caller, region) = match Box::pin(who).await {
         Ok(who) => who,
         Err(error) => return vec![not_signed_in(&error)],
