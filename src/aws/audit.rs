@@ -52,9 +52,9 @@ pub async fn audit(clients: &Clients, of: &Audited) -> Result<Vec<Left>, Resourc
     };
     let (region, things, pieces, groups) = futures::try_join!(
         clients.region(),
-        marked(clients, whose),
-        swept,
-        scaling_groups(clients, of.cluster.as_deref())
+        Box::pin(marked(clients, whose)),
+        Box::pin(swept),
+        Box::pin(scaling_groups(clients, of.cluster.as_deref()))
     )?;
     Ok(left(&region, &things, &pieces, groups))
 }

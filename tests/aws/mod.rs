@@ -3,7 +3,10 @@
 //! Each run is a process of its own that talks to moto through a hop, which counts its calls and has it killed.
 
 mod child;
+mod double;
+mod errand;
 mod hop;
+mod sweep;
 
 use std::{
     net::SocketAddr,
