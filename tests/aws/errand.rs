@@ -184,9 +184,9 @@ fn model(looked: Looked) -> EksModel {
             nat: NatModel::Single,
         },
     };
-    let group = |capacity| NodeGroupModel {
+    let group = |capacity, types: &[String]| NodeGroupModel {
         name: "workers".into(),
-        instance_types: looked.types.clone(),
+        instance_types: types.to_vec(),
         capacity,
         min: 1,
         desired: 2,
@@ -203,7 +203,10 @@ fn model(looked: Looked) -> EksModel {
             public: true,
             public_cidrs: vec!["0.0.0.0/0".into()],
         },
-        node_groups: vec![group(CapacityModel::OnDemand), group(CapacityModel::Spot)],
+        node_groups: vec![
+            group(CapacityModel::OnDemand, &looked.types),
+            group(CapacityModel::Spot, &["t3.medium".to_owned()]),
+        ],
         access: Vec::new(),
         logs: Vec::new(),
         log_retention_days: 1,
