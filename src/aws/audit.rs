@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Clients, Price,
-    error::{Purpose, failed},
+    error::read,
     marked::{Thing, Whose, marked},
     price, sweep,
     tags::ADDRESS,
@@ -52,9 +52,9 @@ pub async fn audit(clients: &Clients, of: &Audited) -> Result<Vec<Left>, Resourc
     };
     let (region, things, pieces, groups) = futures::try_join!(
         clients.region(),
-        marked(clients, whose),
-        swept,
-        scaling_groups(clients, of.cluster.as_deref())
+        Box::pin(marked(clients, whose)),
+        Box::pin(swept),
+        Box::pin(scaling_groups(clients, of.cluster.as_deref()))
     )?;
     Ok(left(&region, &things, &pieces, groups))
 }
@@ -66,8 +66,7 @@ async fn scaling_groups(clients: &Clients, cluster: Option<&str>) -> Result<Vec<
     };
     let call = clients.autoscaling().await?.describe_auto_scaling_groups();
     let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-    let listed =
-        listed.map_err(|error| failed("autoscaling:DescribeAutoScalingGroups", Purpose::Read, &error))?;
+    let listed = read("autoscaling:DescribeAutoScalingGroups", listed)?;
     let of = |tag: &aws_sdk_autoscaling::types::TagDescription| {
         tag.key() == Some("eks:cluster-name") && tag.value() == Some(cluster)
     };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Clients,
-    error::{Purpose, failed, is_gone},
+    error::{is_gone, read},
     tags::{self, ADDRESS, EXPIRES, STACK, Tags, UID},
 };
 use crate::resource::ResourceError;
@@ -75,7 +75,7 @@ async fn tagged(clients: &Clients) -> Result<Vec<aws_sdk_ec2::types::TagDescript
         .describe_tags()
         .filters(tags::filter("key", keys));
     let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-    listed.map_err(|error| failed("ec2:DescribeTags", Purpose::Read, &error))
+    read("ec2:DescribeTags", listed)
 }
 
 /// The tags of all things, thing by thing.
@@ -107,12 +107,12 @@ async fn dead(clients: &Clients, whose: Whose<'_>) -> Result<BTreeSet<String>, R
     let gateways = async {
         let call = ec2.describe_nat_gateways().filter(filter.clone());
         let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-        listed.map_err(|error| failed("ec2:DescribeNatGateways", Purpose::Read, &error))
+        read("ec2:DescribeNatGateways", listed)
     };
     let instances = async {
         let call = ec2.describe_instances().filters(filter.clone());
         let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-        listed.map_err(|error| failed("ec2:DescribeInstances", Purpose::Read, &error))
+        read("ec2:DescribeInstances", listed)
     };
     let (gateways, reservations) = futures::try_join!(gateways, instances)?;
     let gateways = gateways
@@ -142,14 +142,13 @@ async fn eks(clients: &Clients, whose: Whose<'_>) -> Result<Vec<Thing>, Resource
 pub(super) async fn clusters(clients: &Clients) -> Result<Vec<String>, ResourceError> {
     let call = clients.eks().await?.list_clusters();
     let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-    listed.map_err(|error| failed("eks:ListClusters", Purpose::Read, &error))
+    read("eks:ListClusters", listed)
 }
 
 async fn cluster(clients: &Clients, name: String) -> Result<Vec<Thing>, ResourceError> {
     let described = match clients.eks().await?.describe_cluster().name(&name).send().await {
-        Ok(described) => described.cluster,
         Err(error) if is_gone(&error) => None,
-        Err(error) => return Err(failed("eks:DescribeCluster", Purpose::Read, &error)),
+        sent => read("eks:DescribeCluster", sent)?.cluster,
     };
     let Some(cluster) = described else {
         return Ok(Vec::new());
@@ -195,7 +194,7 @@ async fn node_groups(clients: &Clients, cluster: &str) -> Result<Vec<Thing>, Res
     let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
     let names = match listed {
         Err(error) if is_gone(&error) => Vec::new(),
-        listed => listed.map_err(|error| failed("eks:ListNodegroups", Purpose::Read, &error))?,
+        listed => read("eks:ListNodegroups", listed)?,
     };
     let describe = |name: String| async {
         let call = eks
@@ -203,11 +202,10 @@ async fn node_groups(clients: &Clients, cluster: &str) -> Result<Vec<Thing>, Res
             .cluster_name(cluster)
             .nodegroup_name(&name);
         match call.send().await {
-            Ok(told) => Ok(told
+            Err(error) if is_gone(&error) => Ok::<_, ResourceError>(None),
+            sent => Ok(read("eks:DescribeNodegroup", sent)?
                 .nodegroup
                 .map(|one| inside("eks:nodegroup", cluster, "name", name, one.tags))),
-            Err(error) if is_gone(&error) => Ok(None),
-            Err(error) => Err(failed("eks:DescribeNodegroup", Purpose::Read, &error)),
         }
     };
     Ok(try_join_all(names.into_iter().map(describe))
@@ -223,16 +221,15 @@ async fn addons(clients: &Clients, cluster: &str) -> Result<Vec<Thing>, Resource
     let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
     let names = match listed {
         Err(error) if is_gone(&error) => Vec::new(),
-        listed => listed.map_err(|error| failed("eks:ListAddons", Purpose::Read, &error))?,
+        listed => read("eks:ListAddons", listed)?,
     };
     let describe = |name: String| async {
         let call = eks.describe_addon().cluster_name(cluster).addon_name(&name);
         match call.send().await {
-            Ok(told) => Ok(told
+            Err(error) if is_gone(&error) => Ok::<_, ResourceError>(None),
+            sent => Ok(read("eks:DescribeAddon", sent)?
                 .addon
                 .map(|one| inside("eks:addon", cluster, "name", name, one.tags))),
-            Err(error) if is_gone(&error) => Ok(None),
-            Err(error) => Err(failed("eks:DescribeAddon", Purpose::Read, &error)),
         }
     };
     Ok(try_join_all(names.into_iter().map(describe))
@@ -248,7 +245,7 @@ async fn entries(clients: &Clients, cluster: &str) -> Result<Vec<Thing>, Resourc
     let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
     let principals = match listed {
         Err(error) if is_gone(&error) => Vec::new(),
-        listed => listed.map_err(|error| failed("eks:ListAccessEntries", Purpose::Read, &error))?,
+        listed => read("eks:ListAccessEntries", listed)?,
     };
     let describe = |principal: String| async {
         let call = eks
@@ -256,11 +253,10 @@ async fn entries(clients: &Clients, cluster: &str) -> Result<Vec<Thing>, Resourc
             .cluster_name(cluster)
             .principal_arn(&principal);
         match call.send().await {
-            Ok(told) => Ok(told
+            Err(error) if is_gone(&error) => Ok::<_, ResourceError>(None),
+            sent => Ok(read("eks:DescribeAccessEntry", sent)?
                 .access_entry
                 .map(|one| inside("eks:access-entry", cluster, "principal", principal, one.tags))),
-            Err(error) if is_gone(&error) => Ok(None),
-            Err(error) => Err(failed("eks:DescribeAccessEntry", Purpose::Read, &error)),
         }
     };
     Ok(try_join_all(principals.into_iter().map(describe))
@@ -274,7 +270,7 @@ async fn entries(clients: &Clients, cluster: &str) -> Result<Vec<Thing>, Resourc
 async fn roles(clients: &Clients, whose: Whose<'_>) -> Result<Vec<Thing>, ResourceError> {
     let iam = clients.iam().await?;
     let listed: Result<Vec<_>, _> = iam.list_roles().into_paginator().items().send().collect().await;
-    let listed = listed.map_err(|error| failed("iam:ListRoles", Purpose::Read, &error))?;
+    let listed = read("iam:ListRoles", listed)?;
     let names = listed.into_iter().map(|role| role.role_name);
     let names = names.filter(|name| may_be_ours(name, whose));
     let ask = |name: String| async {
@@ -282,7 +278,7 @@ async fn roles(clients: &Clients, whose: Whose<'_>) -> Result<Vec<Thing>, Resour
         let told: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
         let tags = match told {
             Err(error) if is_gone(&error) => return Ok(None),
-            told => told.map_err(|error| failed("iam:ListRoleTags", Purpose::Read, &error))?,
+            told => read("iam:ListRoleTags", told)?,
         };
         Ok::<_, ResourceError>(Some(Thing {
             kind: "iam:role".to_owned(),
@@ -323,16 +319,15 @@ async fn logs(clients: &Clients, whose: Whose<'_>) -> Result<Vec<Thing>, Resourc
     let logs = clients.logs().await?;
     let call = logs.describe_log_groups().log_group_name_prefix(prefix);
     let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-    let listed = listed.map_err(|error| failed("logs:DescribeLogGroups", Purpose::Read, &error))?;
+    let listed = read("logs:DescribeLogGroups", listed)?;
     let named = listed
         .into_iter()
         .filter_map(|group| Some((group.log_group_name?, group.arn?)));
     let ask = |(name, arn): (String, String)| async move {
         let arn = arn.strip_suffix(":*").unwrap_or(&arn);
         let tags = match logs.list_tags_for_resource().resource_arn(arn).send().await {
-            Ok(told) => told.tags,
-            Err(error) if is_gone(&error) => return Ok(None),
-            Err(error) => return Err(failed("logs:ListTagsForResource", Purpose::Read, &error)),
+            Err(error) if is_gone(&error) => return Ok::<_, ResourceError>(None),
+            sent => read("logs:ListTagsForResource", sent)?.tags,
         };
         Ok(Some(Thing {
             kind: "logs:log-group".to_owned(),

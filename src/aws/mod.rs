@@ -39,11 +39,11 @@ pub use token::{Identity, Token, identity, token};
 pub fn kinds(clients: &Arc<Clients>) -> Vec<Arc<dyn Kind>> {
     vec![
         sweep::leftovers(clients),
-        kind::<eks::LogGroup>(clients),
-        kind::<eks::Cluster>(clients),
         kind::<eks::AccessEntry>(clients),
         kind::<eks::Addon>(clients),
+        kind::<eks::Cluster>(clients),
         kind::<eks::LaunchTemplate>(clients),
+        kind::<eks::LogGroup>(clients),
         kind::<eks::NodeGroup>(clients),
         kind::<iam::Role>(clients),
         kind::<network::ElasticAddress>(clients),

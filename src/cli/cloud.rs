@@ -89,6 +89,7 @@ pub(super) async fn look_ahead(session: &Session, plan: &Plan) -> Result<Vec<Str
         eks,
         &session.run.stack,
         session.loaded.snapshot.place.as_ref(),
+        now().into(),
     )
     .await;
     let (warnings, problems): (Vec<Problem>, Vec<Problem>) =

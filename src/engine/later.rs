@@ -62,6 +62,7 @@ impl Coordinator<'_> {
             }
             self.release(&address, i);
         }
+        let waiting = self.hold_on(waiting);
         if waiting.is_empty() {
             return;
         }
@@ -72,6 +73,28 @@ impl Coordinator<'_> {
         let (run, outputs) = (self.run.clone(), self.outputs.clone());
         self.looking
             .spawn(async move { (i, refresh::again(&run, open, &outputs).await) });
+    }
+
+    /// Those of `waiting` that can be asked about now. The others refer to more that is still to come, and wait for that.
+    fn hold_on(&mut self, waiting: Vec<Address>) -> Vec<Address> {
+        let mut now = Vec::new();
+        for address in waiting {
+            match self.to_come(&address) {
+                None => now.push(address),
+                Some(other) => self.after.entry(other).or_default().push(address),
+            }
+        }
+        now
+    }
+
+    /// What a wanted resource refers to and this run has not yet brought there.
+    fn to_come(&self, address: &Address) -> Option<Address> {
+        let found = self.refreshed.found.get(address)?;
+        found.wanted.as_ref()?;
+        let mut refers = found.refers.iter();
+        let other =
+            refers.find(|other| self.index.contains_key(*other) && !self.outputs.contains_key(*other));
+        other.cloned()
     }
 
     /// Whether a resource is inside another one, and not only refers to it.

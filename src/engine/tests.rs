@@ -399,6 +399,30 @@ async fn what_pins_a_thing_that_is_made_anew_goes_first_and_is_made_anew_as_well
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_refers_to_several_is_looked_at_once_the_last_of_them_is_there() {
+    let url = |name: &str| Reference::field(&Address::new("fake.thing", name), "url");
+    let all = [
+        wanted("fake.thing", "a", json!({"size": "small"}), Vec::new()),
+        wanted(
+            "fake.thing",
+            "b",
+            json!({"size": "small", "of": url("a")}),
+            Vec::new(),
+        ),
+        wanted(
+            "fake.part",
+            "c",
+            json!({"size": "small", "of": [url("a"), url("b")]}),
+            Vec::new(),
+        ),
+    ];
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let executed = go(&cloud, &all, &mut store).await;
+    assert_eq!(executed.report.outcome, Outcome::Done, "{:?}", executed.report);
+    assert_eq!(cloud.names(), ["fake.part/c", "fake.thing/a", "fake.thing/b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_there_and_not_ours_is_refused_and_left_alone() {
     let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
     go(

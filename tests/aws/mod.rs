@@ -3,8 +3,11 @@
 //! Each run is a process of its own that talks to moto through a hop, which counts its calls and has it killed.
 
 mod child;
+mod double;
+mod errand;
 mod hop;
 mod state;
+mod sweep;
 
 use std::{
     net::SocketAddr,

@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_ec2::types::{Subnet, Vpc, VpcAttributeName};
 
-use super::super::{
-    error::{Purpose, failed},
-    tags::filter,
-};
+use super::super::{error::read, tags::filter};
 use super::{
     Ask, Findings, Problem,
     range::{Range, SERVICES, both_used},
@@ -47,7 +44,7 @@ pub(super) fn check<'a>(ask: &'a Ask<'a>) -> Boxed<'a, Findings> {
                 .attribute(attribute)
                 .send()
                 .await;
-            let told = told.map_err(|error| failed("ec2:DescribeVpcAttribute", Purpose::Read, &error))?;
+            let told = read("ec2:DescribeVpcAttribute", told)?;
             let value = told.enable_dns_support.or(told.enable_dns_hostnames);
             if value.and_then(|value| value.value) != Some(true) {
                 problems.push(Problem::new(
@@ -64,7 +61,7 @@ pub(super) fn check<'a>(ask: &'a Ask<'a>) -> Boxed<'a, Findings> {
 async fn vpc_of(ask: &Ask<'_>, id: &str) -> Result<Option<Vpc>, ResourceError> {
     let call = ask.clients.ec2().await?.describe_vpcs();
     let told = call.filters(filter("vpc-id", vec![id.to_owned()])).send().await;
-    let told = told.map_err(|error| failed("ec2:DescribeVpcs", Purpose::Read, &error))?;
+    let told = read("ec2:DescribeVpcs", told)?;
     Ok(told.vpcs.into_iter().flatten().next())
 }
 
@@ -76,7 +73,7 @@ async fn subnets_of(ask: &Ask<'_>, ids: &[String]) -> Result<Vec<Subnet>, Resour
         .describe_subnets()
         .filters(filter("subnet-id", ids.to_vec()));
     let listed: Result<_, _> = call.into_paginator().items().send().collect().await;
-    listed.map_err(|error| failed("ec2:DescribeSubnets", Purpose::Read, &error))
+    read("ec2:DescribeSubnets", listed)
 }
 
 fn judge(vpc: &Vpc, wanted: &[String], subnets: &[Subnet]) -> Vec<Problem> {

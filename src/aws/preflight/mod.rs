@@ -2,7 +2,6 @@
 //!
 //! Each check is one function with read-only calls and a judge that makes none. They run side by side.
 
-mod caller;
 mod existing;
 mod leftovers;
 mod names;

@@ -1,7 +1,7 @@
 //! Whether the names that the stack will use are someone else's.
 
 use super::super::{
-    error::{Purpose, failed, is_gone},
+    error::{is_gone, read},
     tags::{STACK, UID},
 };
 use super::{Ask, Findings, Problem};
@@ -19,9 +19,8 @@ async fn cluster(ask: &Ask<'_>) -> Findings {
     let name = &ask.stack.name;
     let call = ask.clients.eks().await?.describe_cluster().name(name);
     let cluster = match call.send().await {
-        Ok(told) => told.cluster,
         Err(error) if is_gone(&error) => None,
-        Err(error) => return Err(failed("eks:DescribeCluster", Purpose::Read, &error)),
+        sent => read("eks:DescribeCluster", sent)?.cluster,
     };
     let tags = cluster.map(|cluster| cluster.tags.unwrap_or_default());
     let tag = |key: &str| tags.as_ref().and_then(|tags| tags.get(key)).map(String::as_str);
@@ -36,7 +35,7 @@ async fn roles(ask: &Ask<'_>) -> Findings {
     let uid: String = ask.stack.uid.chars().take(8).collect();
     let prefix = format!("{}-{uid}-", ask.stack.name);
     let listed: Result<Vec<_>, _> = iam.list_roles().into_paginator().items().send().collect().await;
-    let listed = listed.map_err(|error| failed("iam:ListRoles", Purpose::Read, &error))?;
+    let listed = read("iam:ListRoles", listed)?;
     let mut found = Vec::new();
     for name in listed
         .into_iter()
@@ -47,7 +46,7 @@ async fn roles(ask: &Ask<'_>) -> Findings {
         let told: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
         let tags = match told {
             Err(error) if is_gone(&error) => continue,
-            told => told.map_err(|error| failed("iam:ListRoleTags", Purpose::Read, &error))?,
+            told => read("iam:ListRoleTags", told)?,
         };
         let tag = |key: &str| {
             tags.iter()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_sdk_iam::error::ProvideErrorMetadata as _;
 use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
 
-use super::super::error::{Purpose, failed};
+use super::super::error::read;
 use super::{Ask, Findings, Problem};
 use crate::resource::{Boxed, ResourceError};
 
@@ -141,7 +141,8 @@ const SPARE: [&str; 3] = [
 /// Whether everything is allowed: as IAM simulates it, or else by what EC2 says of calls that change nothing.
 pub(super) fn check<'a>(ask: &'a Ask<'a>) -> Boxed<'a, Findings> {
     Box::pin(async move {
-        if ask.caller.is_root() {
+        // The account itself may do everything.
+        if ask.caller.arn.ends_with(":root") {
             return Ok(Vec::new());
         }
         match simulated(ask).await {
@@ -157,16 +158,10 @@ pub(super) fn check<'a>(ask: &'a Ask<'a>) -> Boxed<'a, Findings> {
 
 async fn simulated(ask: &Ask<'_>) -> Result<Vec<EvaluationResult>, ResourceError> {
     let iam = ask.clients.iam().await?;
-    let arn = match ask.caller.role() {
-        None => ask.caller.arn.clone(),
-        Some(role) => {
-            let told = iam.get_role().role_name(role).send().await;
-            let told = told.map_err(|error| failed("iam:GetRole", Purpose::Read, &error))?;
-            told.role.map(|role| role.arn).unwrap_or_default()
-        }
-    };
     let simulate = |actions: Vec<&str>, resource: String| {
-        let call = iam.simulate_principal_policy().policy_source_arn(&arn);
+        let call = iam
+            .simulate_principal_policy()
+            .policy_source_arn(&ask.caller.principal);
         let call = call.set_action_names(Some(actions.into_iter().map(str::to_owned).collect()));
         async move {
             let told: Result<Vec<_>, _> = call
@@ -176,7 +171,7 @@ async fn simulated(ask: &Ask<'_>) -> Result<Vec<EvaluationResult>, ResourceError
                 .send()
                 .collect()
                 .await;
-            told.map_err(|error| failed("iam:SimulatePrincipalPolicy", Purpose::Read, &error))
+            read("iam:SimulatePrincipalPolicy", told)
         }
     };
     let needed = ACTIONS.into_iter().filter(|action| !SPARE.contains(action));
@@ -198,9 +193,14 @@ fn is_on_roles(action: &str) -> bool {
     action.starts_with("iam:") && action != "iam:ListRoles"
 }
 
+/// `aws`, or the name of another partition.
+fn partition<'a>(ask: &'a Ask<'_>) -> &'a str {
+    ask.caller.arn.split(':').nth(1).unwrap_or("aws")
+}
+
 /// A role with a name as this stack's have.
 fn role_like(ask: &Ask<'_>) -> String {
-    let (partition, account) = (ask.caller.partition(), &ask.caller.account);
+    let (partition, account) = (partition(ask), &ask.caller.account);
     let uid: String = ask.stack.uid.chars().take(8).collect();
     format!(
         "arn:{partition}:iam::{account}:role/{}-{uid}-cluster",
@@ -209,7 +209,7 @@ fn role_like(ask: &Ask<'_>) -> String {
 }
 
 fn linked_role_like(ask: &Ask<'_>) -> String {
-    let (partition, account) = (ask.caller.partition(), &ask.caller.account);
+    let (partition, account) = (partition(ask), &ask.caller.account);
     format!(
         "arn:{partition}:iam::{account}:role/aws-service-role/eks.amazonaws.com/AWSServiceRoleForAmazonEKS"
     )
@@ -218,10 +218,10 @@ fn linked_role_like(ask: &Ask<'_>) -> String {
 /// What a simulation says is not allowed. What depends on things that only the call itself has, such as its tags, is
 /// not known.
 fn missing(results: &[EvaluationResult]) -> BTreeSet<String> {
-    let denied = results.iter().filter(|one| match one.eval_decision() {
-        PolicyEvaluationDecisionType::Allowed => false,
-        PolicyEvaluationDecisionType::ImplicitDeny => one.missing_context_values().is_empty(),
-        _ => true,
+    let denied = results.iter().filter(|one| {
+        let depends = *one.eval_decision() == PolicyEvaluationDecisionType::ImplicitDeny
+            && !one.missing_context_values().is_empty();
+        *one.eval_decision() != PolicyEvaluationDecisionType::Allowed && !depends
     });
     denied.map(|one| one.eval_action_name.clone()).collect()
 }

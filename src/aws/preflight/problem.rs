@@ -1,5 +1,6 @@
-use super::super::Clients;
-use super::caller::Caller;
+use std::time::SystemTime;
+
+use super::super::{Clients, Identity};
 use crate::{
     model::EksModel,
     resource::{Boxed, ResourceError, Stack},
@@ -42,8 +43,9 @@ pub(super) struct Ask<'a> {
     pub(super) clients: &'a Clients,
     pub(super) model: &'a EksModel,
     pub(super) stack: &'a Stack,
-    pub(super) caller: Caller,
+    pub(super) caller: Identity,
     pub(super) region: String,
+    pub(super) now: SystemTime,
 }
 
 /// What a check found; an error if it could not look.

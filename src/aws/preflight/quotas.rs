@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{Instance, InstanceLifecycleType};
+use aws_sdk_servicequotas::{
+    config::http::HttpResponse, error::SdkError, operation::get_service_quota::GetServiceQuotaError,
+};
 
 use super::super::{
-    error::{Purpose, failed, is_gone},
+    error::{Purpose, failed, read},
     marked::clusters,
     tags::{self, Tags, UID},
 };
@@ -111,6 +114,13 @@ fn judge(quota: Quota, count: Count, have: f64) -> Option<Problem> {
     })
 }
 
+/// Whether Service Quotas has no value of that quota.
+fn is_unknown(error: &SdkError<GetServiceQuotaError, HttpResponse>) -> bool {
+    error
+        .as_service_error()
+        .is_some_and(GetServiceQuotaError::is_no_such_resource_exception)
+}
+
 /// The value that holds in this account; nothing if Service Quotas does not know it.
 async fn quota_of(ask: &Ask<'_>, quota: Quota) -> Result<Option<f64>, ResourceError> {
     let call = ask.clients.quotas().await?.get_service_quota();
@@ -121,7 +131,7 @@ async fn quota_of(ask: &Ask<'_>, quota: Quota) -> Result<Option<f64>, ResourceEr
         .await
     {
         Ok(told) => Ok(told.quota.and_then(|quota| quota.value)),
-        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) if is_unknown(&error) => Ok(None),
         Err(error) => Err(failed("servicequotas:GetServiceQuota", Purpose::Read, &error)),
     }
 }
@@ -145,7 +155,7 @@ fn count<'a>(need: u64, all: impl Iterator<Item = &'a Tags>, uid: &str) -> Count
 async fn vpcs(ask: &Ask<'_>) -> Result<Count, ResourceError> {
     let call = ask.clients.ec2().await?.describe_vpcs();
     let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-    let listed = listed.map_err(|error| failed("ec2:DescribeVpcs", Purpose::Read, &error))?;
+    let listed = read("ec2:DescribeVpcs", listed)?;
     let tags: Vec<Tags> = listed.into_iter().map(|vpc| tags::read(vpc.tags)).collect();
     let need = u64::from(matches!(ask.model.network, NetworkModel::Own { .. }));
     Ok(count(need, tags.iter(), &ask.stack.uid))
@@ -153,7 +163,7 @@ async fn vpcs(ask: &Ask<'_>) -> Result<Count, ResourceError> {
 
 async fn addresses(ask: &Ask<'_>) -> Result<Count, ResourceError> {
     let told = ask.clients.ec2().await?.describe_addresses().send().await;
-    let told = told.map_err(|error| failed("ec2:DescribeAddresses", Purpose::Read, &error))?;
+    let told = read("ec2:DescribeAddresses", told)?;
     let tags: Vec<Tags> = told
         .addresses
         .into_iter()
@@ -198,7 +208,7 @@ async fn vcpus(ask: &Ask<'_>) -> Result<(Count, Count), ResourceError> {
     );
     let call = ec2.describe_instances().filters(states);
     let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-    let listed = listed.map_err(|error| failed("ec2:DescribeInstances", Purpose::Read, &error))?;
+    let listed = read("ec2:DescribeInstances", listed)?;
     let running: Vec<Instance> = listed
         .into_iter()
         .flat_map(|one| one.instances.into_iter().flatten())
@@ -221,7 +231,7 @@ async fn vcpus(ask: &Ask<'_>) -> Result<(Count, Count), ResourceError> {
             .describe_instance_types()
             .filters(tags::filter("instance-type", some.to_vec()));
         let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-        let listed = listed.map_err(|error| failed("ec2:DescribeInstanceTypes", Purpose::Read, &error))?;
+        let listed = read("ec2:DescribeInstanceTypes", listed)?;
         sizes.extend(listed.into_iter().filter_map(|one| {
             let vcpus = one.v_cpu_info()?.default_v_cpus()?;
             Some((one.instance_type?.as_str().to_owned(), u64::try_from(vcpus).ok()?))

@@ -66,7 +66,7 @@ pub(super) fn both_used(network: &[Range]) -> bool {
     let services = SERVICES.iter().filter_map(|range| Range::parse(range));
     services
         .into_iter()
-        .all(|service| network.iter().any(|range| range.overlaps(&service)))
+        .all(|service| network.iter().any(|range| range.overlaps(service)))
 }
 
 /// How many bits tell so many subnets apart.
@@ -89,7 +89,7 @@ impl Range {
         Some(Self { base, length })
     }
 
-    pub(super) fn overlaps(&self, other: &Self) -> bool {
+    pub(super) fn overlaps(self, other: Self) -> bool {
         let kept = 32 - u32::from(self.length.min(other.length));
         let mask = u32::MAX.checked_shl(kept).unwrap_or(0);
         self.base & mask == other.base & mask
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn ranges_overlap_where_one_is_in_the_other() {
         let overlap =
-            |one: &str, other: &str| Range::parse(one).unwrap().overlaps(&Range::parse(other).unwrap());
+            |one: &str, other: &str| Range::parse(one).unwrap().overlaps(Range::parse(other).unwrap());
         assert!(overlap("10.0.0.0/8", "10.100.0.0/16") && overlap("10.100.3.0/24", "10.100.0.0/16"));
         assert!(!overlap("10.99.0.0/16", "10.100.0.0/16") && overlap("0.0.0.0/0", "1.2.3.4/32"));
         let network = ["10.0.0.0/8", "172.16.0.0/12"].map(|range| Range::parse(range).unwrap());

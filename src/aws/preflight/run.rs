@@ -1,7 +1,9 @@
+use std::time::SystemTime;
+
 use futures::future::join_all;
 
-use super::super::Clients;
-use super::{Ask, CHECKS, Problem, caller::caller};
+use super::super::{Clients, identity};
+use super::{Ask, CHECKS, Problem};
 use crate::{
     model::EksModel,
     resource::{ResourceError, Stack},
@@ -17,8 +19,9 @@ pub async fn preflight(
     model: &EksModel,
     stack: &Stack,
     remembered: Option<&Place>,
+    now: SystemTime,
 ) -> Vec<Problem> {
-    let who = async { Ok::<_, ResourceError>((caller(clients).await?, clients.region().await?)) };
+    let who = async { Ok::<_, ResourceError>((identity(clients).await?, clients.region().await?)) };
     let (caller, region) = match Box::pin(who).await {
         Ok(who) => who,
         Err(error) => return vec![not_signed_in(&error)],
@@ -36,11 +39,12 @@ pub async fn preflight(
         stack,
         caller,
         region,
+        now,
     };
     let found = CHECKS.iter().map(|(what, check)| async {
         check(&ask)
             .await
-            .unwrap_or_else(|error| vec![unanswered(what, error)])
+            .unwrap_or_else(|error| vec![unanswered(what, &error)])
     });
     join_all(found).await.into_iter().flatten().collect()
 }
@@ -68,7 +72,7 @@ pub fn misplaced(here: &Place, there: &Place) -> Option<Problem> {
 }
 
 /// That a check could not look: what it is for may yet go well.
-fn unanswered(what: &str, error: ResourceError) -> Problem {
+fn unanswered(what: &str, error: &ResourceError) -> Problem {
     let hint = error.hint.clone();
     let hint = hint.unwrap_or_else(|| "look at it yourself, or try again".to_owned());
     Problem::new(format!("could not check {what}"), error.to_string(), hint).warning()

@@ -3,7 +3,7 @@
 use aws_sdk_eks::types::{ClusterVersionInformation, VersionStatus};
 use aws_smithy_types::{DateTime, date_time::Format};
 
-use super::super::error::{Purpose, failed};
+use super::super::error::read;
 use super::{Ask, Findings, Problem};
 use crate::resource::Boxed;
 
@@ -15,8 +15,8 @@ pub(super) fn check<'a>(ask: &'a Ask<'a>) -> Boxed<'a, Findings> {
     Box::pin(async move {
         let call = ask.clients.eks().await?.describe_cluster_versions();
         let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-        let offered = listed.map_err(|error| failed("eks:DescribeClusterVersions", Purpose::Read, &error))?;
-        let now = DateTime::from(std::time::SystemTime::now());
+        let offered = read("eks:DescribeClusterVersions", listed)?;
+        let now = DateTime::from(ask.now);
         Ok(judge(ask.model.kubernetes.as_deref(), &offered, now)
             .into_iter()
             .collect())

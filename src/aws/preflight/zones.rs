@@ -4,18 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::LocationType;
 
-use super::super::{
-    error::{Purpose, failed},
-    tags::filter,
-};
+use super::super::{error::read, network::WITHOUT_EKS, tags::filter};
 use super::{Ask, Findings, Problem};
 use crate::{
     model::{NetworkModel, NodeGroupModel, ZonesModel},
     resource::Boxed,
 };
-
-/// Ids of zones in which EKS makes no clusters, as eksctl knows them (pkg/az/az.go, August 2026).
-const WITHOUT_EKS: [&str; 3] = ["use1-az3", "usw1-az2", "cac1-az3"];
 
 /// Asks for zones and for what is offered in them.
 pub(super) fn check<'a>(ask: &'a Ask<'a>) -> Boxed<'a, Findings> {
@@ -28,7 +22,7 @@ pub(super) fn check<'a>(ask: &'a Ask<'a>) -> Boxed<'a, Findings> {
                 .filters(filter("zone-type", vec!["availability-zone".to_owned()]))
                 .send()
                 .await;
-            told.map_err(|error| failed("ec2:DescribeAvailabilityZones", Purpose::Read, &error))
+            read("ec2:DescribeAvailabilityZones", told)
         };
         let types: BTreeSet<String> = ask
             .model
@@ -42,7 +36,7 @@ pub(super) fn check<'a>(ask: &'a Ask<'a>) -> Boxed<'a, Findings> {
                 .location_type(LocationType::AvailabilityZone);
             let call = call.filters(filter("instance-type", types.into_iter().collect()));
             let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-            listed.map_err(|error| failed("ec2:DescribeInstanceTypeOfferings", Purpose::Read, &error))
+            read("ec2:DescribeInstanceTypeOfferings", listed)
         };
         let (zones, offers) = futures::try_join!(Box::pin(zones), Box::pin(offers))?;
         let zones = zones.availability_zones.into_iter().flatten();

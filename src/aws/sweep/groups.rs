@@ -8,7 +8,7 @@ use aws_sdk_ec2::types::{IpPermission, NetworkInterface, SecurityGroup};
 use super::{
     super::{
         Clients,
-        error::{Purpose, failed, is_gone},
+        error::{deleted, read},
         tags,
     },
     Family, Fate, Piece, Scope,
@@ -22,7 +22,7 @@ pub(super) async fn list(clients: &Clients, vpc: &str) -> Result<Vec<SecurityGro
     let filter = tags::filter("vpc-id", vec![vpc.to_owned()]);
     let listed = call.filters(filter).into_paginator().items().send();
     let listed: Result<_, _> = listed.collect().await;
-    listed.map_err(|error| failed("ec2:DescribeSecurityGroups", Purpose::Read, &error))
+    read("ec2:DescribeSecurityGroups", listed)
 }
 
 /// The ids of those that are the cluster's.
@@ -117,17 +117,16 @@ fn naming(own: &str, rules: &[IpPermission], ours: &BTreeSet<String>) -> Vec<IpP
 
 /// Deletes one group of ours, after the rules of all groups of ours that name one another.
 pub(super) async fn remove(clients: &Clients, id: &str) -> Result<(), ResourceError> {
-    match clients
-        .ec2()
-        .await?
-        .delete_security_group()
-        .group_id(id)
-        .send()
-        .await
-    {
-        Err(error) if !is_gone(&error) => Err(failed("ec2:DeleteSecurityGroup", Purpose::Delete, &error)),
-        Ok(_) | Err(_) => Ok(()),
-    }
+    deleted(
+        "ec2:DeleteSecurityGroup",
+        clients
+            .ec2()
+            .await?
+            .delete_security_group()
+            .group_id(id)
+            .send()
+            .await,
+    )
 }
 
 /// Revokes the rules of this group that name other groups of ours.
@@ -142,21 +141,17 @@ pub(super) async fn disentangle(
     let (in_, out) = (naming(id, in_, ours), naming(id, out, ours));
     if !in_.is_empty() {
         let call = ec2.revoke_security_group_ingress().group_id(id);
-        match call.set_ip_permissions(Some(in_)).send().await {
-            Err(error) if !is_gone(&error) => {
-                return Err(failed("ec2:RevokeSecurityGroupIngress", Purpose::Delete, &error));
-            }
-            Ok(_) | Err(_) => {}
-        }
+        deleted(
+            "ec2:RevokeSecurityGroupIngress",
+            call.set_ip_permissions(Some(in_)).send().await,
+        )?;
     }
     if !out.is_empty() {
         let call = ec2.revoke_security_group_egress().group_id(id);
-        match call.set_ip_permissions(Some(out)).send().await {
-            Err(error) if !is_gone(&error) => {
-                return Err(failed("ec2:RevokeSecurityGroupEgress", Purpose::Delete, &error));
-            }
-            Ok(_) | Err(_) => {}
-        }
+        deleted(
+            "ec2:RevokeSecurityGroupEgress",
+            call.set_ip_permissions(Some(out)).send().await,
+        )?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{NetworkInterface, NetworkInterfaceStatus, NetworkInterf
 use super::{
     super::{
         Clients,
-        error::{Purpose, failed, is_gone},
+        error::{deleted, read},
         tags,
     },
     Family, Fate, Piece, Scope,
@@ -21,7 +21,7 @@ pub(super) async fn list(clients: &Clients, vpc: &str) -> Result<Vec<NetworkInte
     let filter = tags::filter("vpc-id", vec![vpc.to_owned()]);
     let listed = call.filters(filter).into_paginator().items().send();
     let listed: Result<_, _> = listed.collect().await;
-    listed.map_err(|error| failed("ec2:DescribeNetworkInterfaces", Purpose::Read, &error))
+    read("ec2:DescribeNetworkInterfaces", listed)
 }
 
 /// What becomes of an interface. `groups` are the security groups of the cluster.
@@ -74,10 +74,10 @@ fn managed(interface: &NetworkInterface) -> bool {
 /// Deletes one interface.
 pub(super) async fn remove(clients: &Clients, id: &str) -> Result<(), ResourceError> {
     let call = clients.ec2().await?.delete_network_interface();
-    match call.network_interface_id(id).send().await {
-        Err(error) if !is_gone(&error) => Err(failed("ec2:DeleteNetworkInterface", Purpose::Delete, &error)),
-        Ok(_) | Err(_) => Ok(()),
-    }
+    deleted(
+        "ec2:DeleteNetworkInterface",
+        call.network_interface_id(id).send().await,
+    )
 }
 
 #[cfg(test)]

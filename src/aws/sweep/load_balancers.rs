@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     super::{
         Clients,
-        error::{Purpose, failed, is_gone},
+        error::{deleted, read},
         tags::Tags,
     },
     Family, Fate, Piece, Scope,
@@ -26,20 +26,9 @@ pub(super) async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Piece>,
 
 async fn classic(clients: &Clients, scope: &Scope) -> Result<Vec<Piece>, ResourceError> {
     let elb = clients.elb().await?;
-    let all: Vec<_> = elb
-        .describe_load_balancers()
-        .into_paginator()
-        .items()
-        .send()
-        .collect::<Result<_, _>>()
-        .await
-        .map_err(|error| {
-            failed(
-                "elasticloadbalancing:DescribeLoadBalancers",
-                Purpose::Read,
-                &error,
-            )
-        })?;
+    let listed = elb.describe_load_balancers().into_paginator().items().send();
+    let listed: Result<Vec<_>, _> = listed.collect().await;
+    let all = read("elasticloadbalancing:DescribeLoadBalancers", listed)?;
     let here = all.into_iter().filter(|one| in_scope(scope, one.vpc_id()));
     let names: Vec<(String, String)> = here
         .filter_map(|one| Some((one.load_balancer_name?, one.dns_name.unwrap_or_default())))
@@ -47,11 +36,12 @@ async fn classic(clients: &Clients, scope: &Scope) -> Result<Vec<Piece>, Resourc
     let mut tags = BTreeMap::new();
     for some in names.chunks(ASKED) {
         let call = elb.describe_tags();
-        let told = call
-            .set_load_balancer_names(Some(some.iter().map(|(name, _)| name.clone()).collect()))
-            .send()
-            .await
-            .map_err(|error| failed("elasticloadbalancing:DescribeTags", Purpose::Read, &error))?;
+        let told = read(
+            "elasticloadbalancing:DescribeTags",
+            call.set_load_balancer_names(Some(some.iter().map(|(name, _)| name.clone()).collect()))
+                .send()
+                .await,
+        )?;
         for one in told.tag_descriptions.into_iter().flatten() {
             let pairs = one.tags.into_iter().flatten();
             let read = pairs.map(|tag| (tag.key, tag.value.unwrap_or_default()));
@@ -70,18 +60,12 @@ async fn modern(clients: &Clients, scope: &Scope) -> Result<(Vec<Piece>, Vec<Pie
     let balancers = async {
         let listed = elb.describe_load_balancers().into_paginator().items().send();
         let listed: Result<Vec<_>, _> = listed.collect().await;
-        listed.map_err(|error| {
-            failed(
-                "elasticloadbalancing:DescribeLoadBalancers",
-                Purpose::Read,
-                &error,
-            )
-        })
+        read("elasticloadbalancing:DescribeLoadBalancers", listed)
     };
     let targets = async {
         let listed = elb.describe_target_groups().into_paginator().items().send();
         let listed: Result<Vec<_>, _> = listed.collect().await;
-        listed.map_err(|error| failed("elasticloadbalancing:DescribeTargetGroups", Purpose::Read, &error))
+        read("elasticloadbalancing:DescribeTargetGroups", listed)
     };
     let (mut balancers, mut targets) = futures::try_join!(balancers, targets)?;
     balancers.retain(|one| in_scope(scope, one.vpc_id()));
@@ -93,10 +77,7 @@ async fn modern(clients: &Clients, scope: &Scope) -> Result<(Vec<Piece>, Vec<Pie
     let mut tags = BTreeMap::new();
     for some in arns.chunks(ASKED) {
         let call = elb.describe_tags().set_resource_arns(Some(some.to_vec()));
-        let told = call
-            .send()
-            .await
-            .map_err(|error| failed("elasticloadbalancing:DescribeTags", Purpose::Read, &error))?;
+        let told = read("elasticloadbalancing:DescribeTags", call.send().await)?;
         for one in told.tag_descriptions.into_iter().flatten() {
             let pairs = one.tags.into_iter().flatten();
             let read = pairs.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())));
@@ -170,40 +151,28 @@ fn target_group(
 /// Deletes one classic load balancer.
 pub(super) async fn remove_classic(clients: &Clients, name: &str) -> Result<(), ResourceError> {
     let call = clients.elb().await?.delete_load_balancer();
-    match call.load_balancer_name(name).send().await {
-        Err(error) if !is_gone(&error) => Err(failed(
-            "elasticloadbalancing:DeleteLoadBalancer",
-            Purpose::Delete,
-            &error,
-        )),
-        Ok(_) | Err(_) => Ok(()),
-    }
+    deleted(
+        "elasticloadbalancing:DeleteLoadBalancer",
+        call.load_balancer_name(name).send().await,
+    )
 }
 
 /// Deletes one network or application load balancer with its listeners.
 pub(super) async fn remove(clients: &Clients, arn: &str) -> Result<(), ResourceError> {
     let call = clients.elbv2().await?.delete_load_balancer();
-    match call.load_balancer_arn(arn).send().await {
-        Err(error) if !is_gone(&error) => Err(failed(
-            "elasticloadbalancing:DeleteLoadBalancer",
-            Purpose::Delete,
-            &error,
-        )),
-        Ok(_) | Err(_) => Ok(()),
-    }
+    deleted(
+        "elasticloadbalancing:DeleteLoadBalancer",
+        call.load_balancer_arn(arn).send().await,
+    )
 }
 
 /// Deletes one target group.
 pub(super) async fn remove_targets(clients: &Clients, arn: &str) -> Result<(), ResourceError> {
     let call = clients.elbv2().await?.delete_target_group();
-    match call.target_group_arn(arn).send().await {
-        Err(error) if !is_gone(&error) => Err(failed(
-            "elasticloadbalancing:DeleteTargetGroup",
-            Purpose::Delete,
-            &error,
-        )),
-        Ok(_) | Err(_) => Ok(()),
-    }
+    deleted(
+        "elasticloadbalancing:DeleteTargetGroup",
+        call.target_group_arn(arn).send().await,
+    )
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Clients,
-        error::{Purpose, failed, is_gone},
+        error::{deleted, is_gone, read},
         tags::{Tags, UID},
     },
     Family, Fate, Piece, Scope,
@@ -16,7 +16,7 @@ pub(super) async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Piece>,
     let logs = clients.logs().await?;
     let call = logs.describe_log_groups().log_group_name_prefix(&name);
     let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-    let listed = listed.map_err(|error| failed("logs:DescribeLogGroups", Purpose::Read, &error))?;
+    let listed = read("logs:DescribeLogGroups", listed)?;
     let group = listed
         .into_iter()
         .find(|group| group.log_group_name() == Some(&name));
@@ -25,9 +25,8 @@ pub(super) async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Piece>,
     };
     let arn = arn.strip_suffix(":*").unwrap_or(&arn);
     let told = match logs.list_tags_for_resource().resource_arn(arn).send().await {
-        Ok(told) => told,
         Err(error) if is_gone(&error) => return Ok(Vec::new()),
-        Err(error) => return Err(failed("logs:ListTagsForResource", Purpose::Read, &error)),
+        sent => read("logs:ListTagsForResource", sent)?,
     };
     let tags: Tags = told.tags.into_iter().flatten().collect();
     Ok(vec![judge(scope, name, &tags)])
@@ -50,10 +49,7 @@ fn judge(scope: &Scope, name: String, tags: &Tags) -> Piece {
 /// Deletes one log group with what is in it.
 pub(super) async fn remove(clients: &Clients, name: &str) -> Result<(), ResourceError> {
     let call = clients.logs().await?.delete_log_group();
-    match call.log_group_name(name).send().await {
-        Err(error) if !is_gone(&error) => Err(failed("logs:DeleteLogGroup", Purpose::Delete, &error)),
-        Ok(_) | Err(_) => Ok(()),
-    }
+    deleted("logs:DeleteLogGroup", call.log_group_name(name).send().await)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use super::super::{
     Clients,
-    error::{Purpose, failed, is_gone},
+    error::{is_gone, read},
     tags::{self, Tags, UID},
 };
 use crate::resource::ResourceError;
@@ -84,11 +84,12 @@ impl Scope {
 async fn is_own(clients: &Clients, uid: &str, vpc: Option<&str>) -> Result<bool, ResourceError> {
     let Some(vpc) = vpc else { return Ok(false) };
     let call = clients.ec2().await?.describe_vpcs();
-    let vpcs = call
-        .filters(tags::filter("vpc-id", vec![vpc.to_owned()]))
-        .send()
-        .await
-        .map_err(|error| failed("ec2:DescribeVpcs", Purpose::Read, &error))?;
+    let vpcs = read(
+        "ec2:DescribeVpcs",
+        call.filters(tags::filter("vpc-id", vec![vpc.to_owned()]))
+            .send()
+            .await,
+    )?;
     let mut of = vpcs.vpcs.into_iter().flatten().map(|vpc| tags::read(vpc.tags));
     Ok(of.any(|tags| tags.get(UID).is_some_and(|owner| owner == uid)))
 }
@@ -100,9 +101,8 @@ async fn cluster_now(
     vpc: Option<&str>,
 ) -> Result<ClusterNow, ResourceError> {
     let described = match clients.eks().await?.describe_cluster().name(name).send().await {
-        Ok(described) => described.cluster,
         Err(error) if is_gone(&error) => None,
-        Err(error) => return Err(failed("eks:DescribeCluster", Purpose::Read, &error)),
+        sent => read("eks:DescribeCluster", sent)?.cluster,
     };
     Ok(described.map_or(ClusterNow::Gone, |cluster| judge(&cluster, uid, vpc)))
 }

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Clients,
-        error::{Purpose, failed, is_gone},
+        error::{deleted, read},
         tags,
     },
     Family, Fate, Piece, Scope,
@@ -15,7 +15,7 @@ pub(super) async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Piece>,
     let call = clients.ec2().await?.describe_launch_templates();
     let call = call.filters(tags::filter("tag:eks:cluster-name", vec![scope.cluster.clone()]));
     let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
-    let listed = listed.map_err(|error| failed("ec2:DescribeLaunchTemplates", Purpose::Read, &error))?;
+    let listed = read("ec2:DescribeLaunchTemplates", listed)?;
     // Another cluster of the same name has its own; which is whose cannot be told.
     let ours = listed
         .into_iter()
@@ -34,8 +34,8 @@ pub(super) async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Piece>,
 /// Deletes one launch template with all its versions.
 pub(super) async fn remove(clients: &Clients, id: &str) -> Result<(), ResourceError> {
     let call = clients.ec2().await?.delete_launch_template();
-    match call.launch_template_id(id).send().await {
-        Err(error) if !is_gone(&error) => Err(failed("ec2:DeleteLaunchTemplate", Purpose::Delete, &error)),
-        Ok(_) | Err(_) => Ok(()),
-    }
+    deleted(
+        "ec2:DeleteLaunchTemplate",
+        call.launch_template_id(id).send().await,
+    )
 }

@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{Volume, VolumeState};
 use super::{
     super::{
         Clients,
-        error::{Purpose, failed, is_gone},
+        error::{deleted, read},
         tags::{self, UID},
     },
     Family, Fate, Piece, Scope,
@@ -30,7 +30,7 @@ async fn tagged(clients: &Clients, tag: &str, value: &str) -> Result<Vec<Volume>
     let call = clients.ec2().await?.describe_volumes();
     let call = call.filters(tags::filter(tag, vec![value.to_owned()]));
     let listed: Result<_, _> = call.into_paginator().items().send().collect().await;
-    listed.map_err(|error| failed("ec2:DescribeVolumes", Purpose::Read, &error))
+    read("ec2:DescribeVolumes", listed)
 }
 
 fn judge(scope: &Scope, volume: &Volume) -> Option<Piece> {
@@ -66,10 +66,10 @@ fn judge(scope: &Scope, volume: &Volume) -> Option<Piece> {
 
 /// Deletes one volume.
 pub(super) async fn remove(clients: &Clients, id: &str) -> Result<(), ResourceError> {
-    match clients.ec2().await?.delete_volume().volume_id(id).send().await {
-        Err(error) if !is_gone(&error) => Err(failed("ec2:DeleteVolume", Purpose::Delete, &error)),
-        Ok(_) | Err(_) => Ok(()),
-    }
+    deleted(
+        "ec2:DeleteVolume",
+        clients.ec2().await?.delete_volume().volume_id(id).send().await,
+    )
 }
 
 #[cfg(test)]
