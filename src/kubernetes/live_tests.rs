@@ -970,20 +970,7 @@ async fn what_keeps_something_outside_goes_with_those_who_would_make_it_again() 
         .find(|kind| kind.name() == "k8s.outside")
         .unwrap();
     let mut objects = Vec::new();
-    for object in [
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "front", "finalizers": ["example.dev/balancer"]},
-            "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}}),
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "back"}, "spec": {"ports": [{"port": 80}]}}),
-        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "front"},
-            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "db"}}}}),
-        json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "front"},
-            "spec": {"defaultBackend": {"service": {"name": "front", "port": {"number": 80}}}}}),
-        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": {"serviceName": "db",
-            "selector": {"matchLabels": {"app": "db"}},
-            "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}},
-            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"],
-                "resources": {"requests": {"storage": "1Gi"}}}}]}}),
-    ] {
+    for object in with_something_outside() {
         objects.push(bench.apply(&bench.target(object)).await.unwrap());
     }
     let pod = format!("/api/v1/namespaces/{}/pods/db-0", bench.namespace);
@@ -1045,6 +1032,24 @@ async fn what_keeps_something_outside_goes_with_those_who_would_make_it_again() 
         "only the inner Service stays"
     );
     bench.end().await;
+}
+
+/// A balancer that is held, a Service without one, a budget, an Ingress, and pods with claims.
+fn with_something_outside() -> [Value; 5] {
+    [
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "front", "finalizers": ["example.dev/balancer"]},
+            "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}}),
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "back"}, "spec": {"ports": [{"port": 80}]}}),
+        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "front"},
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "db"}}}}),
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "front"},
+            "spec": {"defaultBackend": {"service": {"name": "front", "port": {"number": 80}}}}}),
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": {"serviceName": "db",
+            "selector": {"matchLabels": {"app": "db"}},
+            "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "1Gi"}}}}]}}),
+    ]
 }
 
 /// Asks until it is so, a minute at most.
