@@ -6,6 +6,7 @@ mod child;
 mod double;
 mod errand;
 mod hop;
+mod preflight;
 mod sweep;
 
 use std::{
