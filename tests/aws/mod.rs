@@ -7,6 +7,7 @@ mod double;
 mod errand;
 mod hop;
 mod state;
+mod preflight;
 mod sweep;
 
 use std::{

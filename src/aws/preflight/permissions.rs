@@ -11,7 +11,7 @@ use crate::resource::{Boxed, ResourceError};
 
 /// Every action that stackup needs to make, change, check and remove an EKS stack, as IAM names it. The policy in the
 /// documentation is made from it.
-pub const ACTIONS: [&str; 115] = [
+pub const ACTIONS: [&str; 114] = [
     "autoscaling:DescribeAutoScalingGroups",
     "autoscaling:DescribeScalingActivities",
     "ec2:AllocateAddress",
@@ -51,7 +51,6 @@ pub const ACTIONS: [&str; 115] = [
     "ec2:DescribeRouteTables",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSubnets",
-    "ec2:DescribeTags",
     "ec2:DescribeVolumes",
     "ec2:DescribeVpcAttribute",
     "ec2:DescribeVpcEndpoints",
