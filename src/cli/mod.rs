@@ -5,8 +5,8 @@
 mod access;
 mod apply;
 mod arguments;
-#[cfg(feature = "kubernetes")]
 mod cluster;
+#[cfg(feature = "kubernetes")]
 mod collect;
 mod completion;
 mod confirm;
