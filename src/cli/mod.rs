@@ -5,10 +5,10 @@
 mod access;
 mod apply;
 mod arguments;
-#[cfg(feature = "kubernetes")]
 #[cfg_attr(not(feature = "aws"), path = "cloudless.rs")]
 mod cloud;
 mod cluster;
+#[cfg(feature = "kubernetes")]
 mod collect;
 mod completion;
 mod confirm;

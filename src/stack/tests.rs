@@ -328,7 +328,7 @@ fn later_files_lie_over_earlier_ones_and_every_mistake_keeps_its_own_file() {
     insta::assert_snapshot!(mistakes_in(&folder, &["stacks/base.yaml", "bad/bad.yaml"], &[]), @r#"
 bad/bad.yaml:2:12: cluster.workers must be a whole number from 0 to 100, not 'many' (a number has no quotes)
 bad/bad.yaml:3:23: cluster.kind.loadImages.0 'y.tar': there is no such file (relative paths are relative to the file that names them)
-bad/bad.yaml:4:1: unknown key 'extra' (there are: cluster, components, lifetime, name, tags, verify)
+bad/bad.yaml:4:1: unknown key 'extra' (there are: cluster, components, lifetime, name, state, tags, verify)
 "#);
 }
 

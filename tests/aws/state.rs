@@ -50,7 +50,7 @@ impl Shop {
 
     /// A machine that talks to moto at `url`, with a stack file whose state lies under `key`.
     fn machine_at(&self, url: &str, key: &str) -> Sandbox {
-        let machine = self.bare_machine(url);
+        let machine = Self::bare_machine(url);
         let state = format!("state: {{s3: {{bucket: {BUCKET}, key: {key}}}}}\n");
         machine.write("stackup.yaml", self.stack() + &state);
         machine
@@ -60,7 +60,7 @@ impl Shop {
         self.machine_at(&format!("http://{}", self.moto.address), key)
     }
 
-    fn bare_machine(&self, url: &str) -> Sandbox {
+    fn bare_machine(url: &str) -> Sandbox {
         Sandbox::new()
             .env("AWS_ENDPOINT_URL", url)
             .env("AWS_REGION", "us-east-1")
@@ -516,6 +516,11 @@ async fn a_bucket_is_made_as_it_should_be_and_one_that_is_there_is_told_what_it_
         .stackup(&["state", "init"])
         .ends(0)
         .says("is private, versioned, encrypted");
+    // The road to moto is without TLS.
+    let plain = shop.s3.get_object().bucket(BUCKET).key("k").send().await;
+    assert_eq!(plain.unwrap_err().raw_response().unwrap().status().as_u16(), 403);
+    let policy = shop.s3.delete_bucket_policy().bucket(BUCKET);
+    policy.send().await.unwrap();
     shop.begin("demo").await;
     apply(&machine).ends(0);
     shop.rests("demo").await;
