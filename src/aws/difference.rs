@@ -7,15 +7,23 @@ use crate::{
     resource::{Change, ResourceError, Target},
 };
 
-/// A field that can be changed in place.
+/// A field that can be changed in place. `null` stands for what is not there.
 pub(super) fn field(change: &mut Change, path: &str, old: Value, new: Value) {
     if old != new {
         change.fields.push(FieldChange {
             path: path.to_owned(),
-            old: Shown::Value(old),
-            new: Shown::Value(new),
+            old: shown(old),
+            new: shown(new),
             owner: None,
         });
+    }
+}
+
+fn shown(value: Value) -> Shown {
+    if value.is_null() {
+        Shown::Absent
+    } else {
+        Shown::Value(value)
     }
 }
 

@@ -17,6 +17,15 @@ pub(super) struct Item<O> {
     pub(super) outputs: O,
 }
 
+/// Whether a thing in this state can be used, where `available` says so and all else passes.
+pub(super) fn readiness(state: Option<&str>) -> Readiness {
+    match state {
+        Some("available") => Readiness::Ready,
+        Some(state) => Readiness::NotYet(format!("it is {state}")),
+        None => Readiness::NotYet("AWS does not tell its state".to_owned()),
+    }
+}
+
 /// Finds all targets with one list call: by our mark, and what lost its mark by the id that the state remembers.
 ///
 /// `by_id` is the name of the filter for ids; `list` makes the call, all pages of it.
@@ -105,10 +114,17 @@ fn pick<O: Clone>(
 pub(super) fn ours<O>(
     seen: Vec<Result<Option<Seen<O>>, ResourceError>>,
 ) -> Result<Option<String>, ResourceError> {
+    Ok(own(seen)?.map(|(id, _)| id))
+}
+
+/// The id of the one thing that was looked for and how it stands, if it is there and ours.
+pub(super) fn own<O>(
+    seen: Vec<Result<Option<Seen<O>>, ResourceError>>,
+) -> Result<Option<(String, O)>, ResourceError> {
     let seen = seen.into_iter().next().transpose()?.flatten();
     Ok(seen
         .filter(|seen| seen.foreign.is_none())
-        .and_then(|seen| seen.id))
+        .and_then(|seen| Some((seen.id?, seen.outputs))))
 }
 
 #[cfg(test)]

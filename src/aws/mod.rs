@@ -26,13 +26,20 @@ pub use token::{Identity, Token, identity, token};
 /// All kinds of this room.
 pub fn kinds(clients: &Arc<Clients>) -> Vec<Arc<dyn Kind>> {
     vec![
-        kind::<network::Vpc>(clients),
-        kind::<network::Subnet>(clients),
-        kind::<eks::LogGroup>(clients),
-        kind::<eks::Cluster>(clients),
         kind::<eks::AccessEntry>(clients),
         kind::<eks::Addon>(clients),
+        kind::<eks::Cluster>(clients),
         kind::<eks::LaunchTemplate>(clients),
+        kind::<eks::LogGroup>(clients),
         kind::<eks::NodeGroup>(clients),
+        kind::<iam::Role>(clients),
+        kind::<network::ElasticAddress>(clients),
+        kind::<network::InternetGateway>(clients),
+        kind::<network::NatGateway>(clients),
+        kind::<network::RouteTable>(clients),
+        kind::<network::Subnet>(clients),
+        kind::<network::Vpc>(clients),
+        kind::<network::VpcEndpoint>(clients),
+        kind::<network::Zones>(clients),
     ]
 }

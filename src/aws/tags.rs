@@ -78,6 +78,11 @@ impl Mark {
         tags.get(UID) == Some(&self.uid) && tags.get(ADDRESS) == Some(&self.address)
     }
 
+    /// Whether these tags are of something of the same stack.
+    pub(super) fn is_of_stack(&self, tags: &Tags) -> bool {
+        tags.get(UID) == Some(&self.uid)
+    }
+
     /// Whose the thing is that has these tags, in words, if it is not ours.
     pub(super) fn foreign(&self, id: &str, tags: &Tags) -> Option<String> {
         (!self.is_on(tags)).then(|| format!("{id}: {}", owner(tags)))
@@ -139,6 +144,23 @@ pub(super) async fn write(clients: &Clients, id: &str, tags: &Tags) -> Result<()
     let sent = call.set_tags(Some(ec2(tags))).send().await;
     sent.map(drop)
         .map_err(|error| failed("ec2:CreateTags", Purpose::Write, &error))
+}
+
+/// Writes those of the wanted tags that stand otherwise on a thing of EC2.
+pub(super) async fn align(
+    clients: &Clients,
+    id: &str,
+    wanted: &Tags,
+    live: &Tags,
+) -> Result<(), ResourceError> {
+    write(clients, id, &missing(wanted, live)).await
+}
+
+/// Those of the wanted tags that stand otherwise.
+pub(super) fn missing(wanted: &Tags, live: &Tags) -> Tags {
+    let differs = |(key, value): &(&String, &String)| live.get(*key) != Some(*value);
+    let missing = wanted.iter().filter(differs);
+    missing.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// Whose a thing is that does not carry the mark that was looked for.

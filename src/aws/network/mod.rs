@@ -1,15 +1,28 @@
 //! Networks: a VPC and what is in it. AWS gives the ids, so everything is found again by the tags that carry our mark.
 
+mod address;
+mod dependents;
+mod internet_gateway;
+mod nat_gateway;
+mod route_table;
 mod subnet;
 mod vpc;
+mod vpc_endpoint;
+mod zones;
 
 use std::time::Duration;
 
 use super::difference::{field, force, vanished};
 use crate::resource::{Intent, Traits};
 
+pub(super) use address::ElasticAddress;
+pub(super) use internet_gateway::InternetGateway;
+pub(super) use nat_gateway::NatGateway;
+pub(super) use route_table::RouteTable;
 pub(super) use subnet::Subnet;
 pub(super) use vpc::Vpc;
+pub(super) use vpc_endpoint::VpcEndpoint;
+pub(super) use zones::Zones;
 
 /// How the parts of a network are driven: AWS gives the ids, and lists lag behind by seconds.
 const NETWORK: Traits = Traits {

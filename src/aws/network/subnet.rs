@@ -4,12 +4,12 @@ use serde_json::json;
 
 use super::super::{
     Clients,
-    error::{Purpose, failed, is_gone},
-    find::{Item, find, ours},
+    error::{after_made, deleted, is_in_use, read, written},
+    find::{Item, find, ours, own, readiness},
     tags::{self, Mark, Tags},
 };
-use super::{NETWORK, field, force, vanished};
-use crate::resource::{Change, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed};
+use super::{NETWORK, dependents::name_interfaces, field, force, vanished};
+use crate::resource::{Change, Resource, ResourceError, Seen, Target, Traits, Typed};
 
 /// A part of a VPC's addresses in one zone.
 pub(in crate::aws) struct Subnet;
@@ -83,67 +83,49 @@ impl Resource for Subnet {
         let call = clients.ec2().await?.create_subnet();
         let call = call.vpc_id(&inputs.vpc_id).cidr_block(&inputs.cidr);
         let call = call.availability_zone(&inputs.zone).tag_specifications(tags);
-        let made = call
-            .send()
-            .await
-            .map_err(|error| failed("ec2:CreateSubnet", Purpose::Write, &error))?;
+        let made = written("ec2:CreateSubnet", call.send().await)?;
         let id = made.subnet.and_then(|subnet| subnet.subnet_id);
         if let (Some(id), true) = (&id, inputs.public_addresses) {
-            // If this fails, the engine finds the subnet by its mark, and changes it in place.
-            set_public_addresses(clients, id, true).await?;
+            after_made(set_public_addresses(clients, id, true).await)?;
         }
         Ok(id)
     }
 
     async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
-        match id(clients, target).await? {
-            Some(id) => {
-                set_public_addresses(clients, &id, inputs.public_addresses).await?;
-                tags::write(clients, &id, &inputs.tags).await
-            }
-            None => Err(vanished(target)),
+        let seen = find(&[target], "subnet-id", |filters| list(clients, filters)).await;
+        let (id, live) = own(seen)?.ok_or_else(|| vanished(target))?;
+        if live.public_addresses != inputs.public_addresses {
+            set_public_addresses(clients, &id, inputs.public_addresses).await?;
         }
+        tags::align(clients, &id, &inputs.tags, &live.tags).await
     }
 
     async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
-        let Some(id) = id(clients, target).await? else {
+        let seen = find(&[target], "subnet-id", |filters| list(clients, filters)).await;
+        let Some(id) = ours(seen)? else {
             return Ok(());
         };
-        match clients.ec2().await?.delete_subnet().subnet_id(id).send().await {
-            Err(error) if !is_gone(&error) => Err(failed("ec2:DeleteSubnet", Purpose::Delete, &error)),
-            Ok(_) | Err(_) => Ok(()),
+        let sent = clients.ec2().await?.delete_subnet().subnet_id(&id).send().await;
+        let in_use = sent.as_ref().is_err_and(is_in_use);
+        match deleted("ec2:DeleteSubnet", sent) {
+            Err(error) if in_use => Err(name_interfaces(clients, "subnet-id", &id, error).await),
+            other => other,
         }
     }
-}
-
-/// The id of what is ours; asked for, since the answer that told it may have been lost.
-async fn id(clients: &Clients, target: &Target) -> Result<Option<String>, ResourceError> {
-    ours(find(&[target], "subnet-id", |filters| list(clients, filters)).await)
 }
 
 async fn set_public_addresses(clients: &Clients, id: &str, wanted: bool) -> Result<(), ResourceError> {
     let wanted = AttributeBooleanValue::builder().value(wanted).build();
     let call = clients.ec2().await?.modify_subnet_attribute();
     let sent = call.subnet_id(id).map_public_ip_on_launch(wanted).send().await;
-    sent.map(drop)
-        .map_err(|error| failed("ec2:ModifySubnetAttribute", Purpose::Write, &error))
+    written("ec2:ModifySubnetAttribute", sent).map(drop)
 }
 
 async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Outputs>>, ResourceError> {
     let call = clients.ec2().await?.describe_subnets().set_filters(Some(filters));
-    let subnets: Vec<_> = call
-        .into_paginator()
-        .items()
-        .send()
-        .collect::<Result<_, _>>()
-        .await
-        .map_err(|error| failed("ec2:DescribeSubnets", Purpose::Read, &error))?;
+    let found = call.into_paginator().items().send().collect().await;
+    let subnets: Vec<aws_sdk_ec2::types::Subnet> = read("ec2:DescribeSubnets", found)?;
     let items = subnets.into_iter().filter_map(|subnet| {
-        let readiness = match subnet.state() {
-            Some(SubnetState::Available) => Readiness::Ready,
-            Some(state) => Readiness::NotYet(format!("it is {state}")),
-            None => Readiness::NotYet("AWS does not tell its state".to_owned()),
-        };
         let id = subnet.subnet_id?;
         let tags = tags::read(subnet.tags);
         let outputs = Outputs {
@@ -157,7 +139,7 @@ async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Output
         Some(Item {
             id,
             tags,
-            readiness,
+            readiness: readiness(subnet.state.as_ref().map(SubnetState::as_str)),
             outputs,
         })
     });

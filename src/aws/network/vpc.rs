@@ -1,15 +1,18 @@
-use aws_sdk_ec2::types::{Filter, ResourceType, VpcState};
+use std::time::Duration;
+
+use aws_sdk_ec2::types::{AttributeBooleanValue, Filter, ResourceType, VpcAttributeName, VpcState};
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::{
     Clients,
-    error::{Purpose, failed, is_gone},
-    find::{Item, find, ours},
+    error::{after_made, deleted, is_gone, is_in_use, read, written},
+    find::{Item, find, ours, own, readiness},
     tags::{self, Mark, Tags},
 };
-use super::{NETWORK, force, vanished};
-use crate::resource::{Change, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed};
+use super::{NETWORK, dependents::name_contents, field, force, vanished};
+use crate::resource::{Change, Resource, ResourceError, Seen, Target, Traits, Typed};
 
 /// A virtual network.
 pub(in crate::aws) struct Vpc;
@@ -27,15 +30,21 @@ pub(in crate::aws) struct Inputs {
 pub(in crate::aws) struct Outputs {
     id: String,
     cidr: String,
+    dns_support: bool,
+    dns_hostnames: bool,
     tags: Tags,
 }
 
 impl Resource for Vpc {
     const KIND: &'static str = "aws.vpc";
-    const DOCUMENTATION: &'static str = "A virtual network (VPC) of AWS.\n\
+    const DOCUMENTATION: &'static str = "A virtual network (VPC) of AWS, with its DNS and names of machines on.\n\
         cidr: its range of addresses, 10.0.0.0/16; another one makes the network anew.\n\
         tags: more tags for it; changed in place.";
-    const TRAITS: Traits = NETWORK;
+    const TRAITS: Traits = Traits {
+        // Interfaces that AWS made in it go away by themselves, in minutes.
+        deadline: Duration::from_mins(10),
+        ..NETWORK
+    };
 
     type Cloud = Clients;
     type Inputs = Inputs;
@@ -44,6 +53,13 @@ impl Resource for Vpc {
     fn diff(inputs: &Inputs, outputs: &Outputs) -> Change {
         let mut change = Change::default();
         force(&mut change, "cidr", json!(outputs.cidr), json!(inputs.cidr));
+        field(&mut change, "dnsSupport", json!(outputs.dns_support), json!(true));
+        field(
+            &mut change,
+            "dnsHostnames",
+            json!(outputs.dns_hostnames),
+            json!(true),
+        );
         tags::differ(&mut change, &inputs.tags, &outputs.tags);
         change
     }
@@ -64,19 +80,21 @@ impl Resource for Vpc {
         let tags = Mark::of(target)?.specification(ResourceType::Vpc, &inputs.tags);
         let call = clients.ec2().await?.create_vpc();
         let call = call.cidr_block(&inputs.cidr).tag_specifications(tags);
-        let made = call
-            .send()
-            .await
-            .map_err(|error| failed("ec2:CreateVpc", Purpose::Write, &error))?;
-        Ok(made.vpc.and_then(|vpc| vpc.vpc_id))
+        let made = written("ec2:CreateVpc", call.send().await)?;
+        let id = made.vpc.and_then(|vpc| vpc.vpc_id);
+        if let Some(id) = &id {
+            after_made(switch_dns_on(clients, id).await)?;
+        }
+        Ok(id)
     }
 
     async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
         let seen = find(&[target], "vpc-id", |filters| list(clients, filters)).await;
-        match ours(seen)? {
-            Some(id) => tags::write(clients, &id, &inputs.tags).await,
-            None => Err(vanished(target)),
+        let (id, live) = own(seen)?.ok_or_else(|| vanished(target))?;
+        if !(live.dns_support && live.dns_hostnames) {
+            switch_dns_on(clients, &id).await?;
         }
+        tags::align(clients, &id, &inputs.tags, &live.tags).await
     }
 
     async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
@@ -84,41 +102,69 @@ impl Resource for Vpc {
         let Some(id) = ours(seen)? else {
             return Ok(());
         };
-        match clients.ec2().await?.delete_vpc().vpc_id(id).send().await {
-            Err(error) if !is_gone(&error) => Err(failed("ec2:DeleteVpc", Purpose::Delete, &error)),
-            Ok(_) | Err(_) => Ok(()),
+        let sent = clients.ec2().await?.delete_vpc().vpc_id(&id).send().await;
+        let in_use = sent.as_ref().is_err_and(is_in_use);
+        match deleted("ec2:DeleteVpc", sent) {
+            Err(error) if in_use => Err(name_contents(clients, &Mark::of(target)?, &id, error).await),
+            other => other,
         }
     }
 }
 
+/// One attribute a call, and names need the DNS itself.
+async fn switch_dns_on(clients: &Clients, id: &str) -> Result<(), ResourceError> {
+    let on = || AttributeBooleanValue::builder().value(true).build();
+    let ec2 = clients.ec2().await?;
+    let support = ec2.modify_vpc_attribute().vpc_id(id).enable_dns_support(on());
+    written("ec2:ModifyVpcAttribute", support.send().await)?;
+    let names = ec2.modify_vpc_attribute().vpc_id(id).enable_dns_hostnames(on());
+    written("ec2:ModifyVpcAttribute", names.send().await).map(drop)
+}
+
+/// Whether DNS and names are on, as no list tells; nothing if the VPC is gone.
+async fn dns(clients: &Clients, id: &str) -> Result<Option<(bool, bool)>, ResourceError> {
+    let ec2 = clients.ec2().await?;
+    let ask = |name| ec2.describe_vpc_attribute().vpc_id(id).attribute(name).send();
+    let asked = futures::try_join!(
+        ask(VpcAttributeName::EnableDnsSupport),
+        ask(VpcAttributeName::EnableDnsHostnames)
+    );
+    if asked.as_ref().is_err_and(is_gone) {
+        return Ok(None);
+    }
+    let (support, names) = read("ec2:DescribeVpcAttribute", asked)?;
+    let on = |value: Option<AttributeBooleanValue>| value.and_then(|value| value.value).unwrap_or_default();
+    Ok(Some((
+        on(support.enable_dns_support),
+        on(names.enable_dns_hostnames),
+    )))
+}
+
 async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Outputs>>, ResourceError> {
     let call = clients.ec2().await?.describe_vpcs().set_filters(Some(filters));
-    let vpcs: Vec<_> = call
-        .into_paginator()
-        .items()
-        .send()
-        .collect::<Result<_, _>>()
-        .await
-        .map_err(|error| failed("ec2:DescribeVpcs", Purpose::Read, &error))?;
+    let found = call.into_paginator().items().send().collect().await;
+    let vpcs: Vec<aws_sdk_ec2::types::Vpc> = read("ec2:DescribeVpcs", found)?;
     let items = vpcs.into_iter().filter_map(|vpc| {
-        let readiness = match vpc.state() {
-            Some(VpcState::Available) => Readiness::Ready,
-            Some(state) => Readiness::NotYet(format!("it is {state}")),
-            None => Readiness::NotYet("AWS does not tell its state".to_owned()),
-        };
         let id = vpc.vpc_id?;
-        let tags = tags::read(vpc.tags);
-        let outputs = Outputs {
-            id: id.clone(),
-            cidr: vpc.cidr_block?,
-            tags: tags.clone(),
-        };
-        Some(Item {
-            id,
-            tags,
-            readiness,
-            outputs,
+        Some(async move {
+            let Some((dns_support, dns_hostnames)) = dns(clients, &id).await? else {
+                return Ok::<_, ResourceError>(None);
+            };
+            let tags = tags::read(vpc.tags);
+            let outputs = Outputs {
+                id: id.clone(),
+                cidr: vpc.cidr_block.unwrap_or_default(),
+                dns_support,
+                dns_hostnames,
+                tags: tags.clone(),
+            };
+            Ok(Some(Item {
+                id,
+                tags,
+                readiness: readiness(vpc.state.as_ref().map(VpcState::as_str)),
+                outputs,
+            }))
         })
     });
-    Ok(items.collect())
+    Ok(try_join_all(items).await?.into_iter().flatten().collect())
 }

@@ -1,0 +1,126 @@
+use aws_sdk_ec2::{
+    error::ProvideErrorMetadata as _,
+    types::{DomainType, Filter, ResourceType},
+};
+use serde::{Deserialize, Serialize};
+
+use super::super::{
+    Clients,
+    error::{deleted, read, written},
+    find::{Item, find, own},
+    tags::{self, Mark, Tags},
+};
+use super::{NETWORK, vanished};
+use crate::resource::{Cause, Change, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed};
+
+/// A public address that stays the same.
+pub(in crate::aws) struct ElasticAddress;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::aws) struct Inputs {
+    #[serde(default)]
+    tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::aws) struct Outputs {
+    /// The id of its allocation.
+    id: String,
+    ip: String,
+    tags: Tags,
+}
+
+impl Resource for ElasticAddress {
+    const KIND: &'static str = "aws.address";
+    const DOCUMENTATION: &'static str = "A public address (Elastic IP) of AWS.\n\
+        tags: more tags for it; changed in place.";
+    const TRAITS: Traits = NETWORK;
+
+    type Cloud = Clients;
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn diff(inputs: &Inputs, outputs: &Outputs) -> Change {
+        let mut change = Change::default();
+        tags::differ(&mut change, &inputs.tags, &outputs.tags);
+        change
+    }
+
+    async fn observe(
+        clients: &Clients,
+        targets: &[Typed<'_, Inputs>],
+    ) -> Vec<Result<Option<Seen<Outputs>>, ResourceError>> {
+        let targets: Vec<&Target> = targets.iter().map(|typed| typed.target).collect();
+        find(&targets, "allocation-id", |filters| list(clients, filters)).await
+    }
+
+    async fn create(
+        clients: &Clients,
+        target: &Target,
+        inputs: &Inputs,
+    ) -> Result<Option<String>, ResourceError> {
+        let tags = Mark::of(target)?.specification(ResourceType::ElasticIp, &inputs.tags);
+        let call = clients.ec2().await?.allocate_address().domain(DomainType::Vpc);
+        let made = written("ec2:AllocateAddress", call.tag_specifications(tags).send().await)?;
+        Ok(made.allocation_id)
+    }
+
+    async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
+        let (id, live) = one(clients, target).await?.ok_or_else(|| vanished(target))?;
+        tags::align(clients, &id, &inputs.tags, &live.tags).await
+    }
+
+    async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
+        let Some((id, live)) = one(clients, target).await? else {
+            return Ok(());
+        };
+        let call = clients.ec2().await?.release_address();
+        let sent = call.allocation_id(&id).send().await;
+        // AWS calls it a lack of rights when one of its own gateways still holds the address; we could just look at it.
+        let held = sent
+            .as_ref()
+            .is_err_and(|error| matches!(error.code(), Some("AuthFailure" | "InvalidIPAddress.InUse")));
+        deleted("ec2:ReleaseAddress", sent).map_err(|error| match held {
+            true => ResourceError {
+                cause: Cause::Transient,
+                ..error
+            }
+            .hint(format!(
+                "something still uses {} ({id}): a NAT gateway lets go of it some time after it was deleted",
+                live.ip
+            )),
+            false => error,
+        })
+    }
+}
+
+async fn one(clients: &Clients, target: &Target) -> Result<Option<(String, Outputs)>, ResourceError> {
+    own(find(&[target], "allocation-id", |filters| list(clients, filters)).await)
+}
+
+/// AWS gives them all at once.
+async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Outputs>>, ResourceError> {
+    let call = clients.ec2().await?.describe_addresses();
+    let found = read(
+        "ec2:DescribeAddresses",
+        call.set_filters(Some(filters)).send().await,
+    )?;
+    let items = found.addresses.into_iter().flatten().filter_map(|address| {
+        let id = address.allocation_id?;
+        let tags = tags::read(address.tags);
+        let outputs = Outputs {
+            id: id.clone(),
+            ip: address.public_ip?,
+            tags: tags.clone(),
+        };
+        Some(Item {
+            id,
+            tags,
+            readiness: Readiness::Ready,
+            outputs,
+        })
+    });
+    Ok(items.collect())
+}

@@ -1,0 +1,185 @@
+use aws_sdk_ec2::{
+    error::ProvideErrorMetadata as _,
+    types::{Filter, ResourceType},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::super::{
+    Clients,
+    error::{after_made, deleted, is_in_use, read, written},
+    find::{Item, find, own},
+    tags::{self, Mark, Tags},
+};
+use super::{NETWORK, dependents::name_interfaces, field, force, vanished};
+use crate::resource::{Change, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed};
+
+/// The way between a VPC and the internet.
+pub(in crate::aws) struct InternetGateway;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::aws) struct Inputs {
+    vpc_id: String,
+    #[serde(default)]
+    tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::aws) struct Outputs {
+    id: String,
+    /// Which VPC it is attached to.
+    vpc_id: Option<String>,
+    tags: Tags,
+}
+
+impl Resource for InternetGateway {
+    const KIND: &'static str = "aws.internet_gateway";
+    const DOCUMENTATION: &'static str = "The internet gateway of a VPC of AWS.\n\
+        vpcId: the VPC that it is attached to; attached again if someone has detached it, made anew for another one.\n\
+        tags: more tags for it; changed in place.";
+    const TRAITS: Traits = NETWORK;
+
+    type Cloud = Clients;
+    type Inputs = Inputs;
+    type Outputs = Outputs;
+
+    fn diff(inputs: &Inputs, outputs: &Outputs) -> Change {
+        let mut change = Change::default();
+        let note = if outputs.vpc_id.is_some() { force } else { field };
+        note(&mut change, "vpcId", json!(outputs.vpc_id), json!(inputs.vpc_id));
+        tags::differ(&mut change, &inputs.tags, &outputs.tags);
+        change
+    }
+
+    async fn observe(
+        clients: &Clients,
+        targets: &[Typed<'_, Inputs>],
+    ) -> Vec<Result<Option<Seen<Outputs>>, ResourceError>> {
+        let targets: Vec<&Target> = targets.iter().map(|typed| typed.target).collect();
+        find(&targets, "internet-gateway-id", |filters| list(clients, filters)).await
+    }
+
+    async fn create(
+        clients: &Clients,
+        target: &Target,
+        inputs: &Inputs,
+    ) -> Result<Option<String>, ResourceError> {
+        let tags = Mark::of(target)?.specification(ResourceType::InternetGateway, &inputs.tags);
+        let call = clients
+            .ec2()
+            .await?
+            .create_internet_gateway()
+            .tag_specifications(tags);
+        let made = written("ec2:CreateInternetGateway", call.send().await)?;
+        let id = made
+            .internet_gateway
+            .and_then(|gateway| gateway.internet_gateway_id);
+        if let Some(id) = &id {
+            after_made(attach(clients, id, &inputs.vpc_id).await)?;
+        }
+        Ok(id)
+    }
+
+    async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
+        let (id, live) = one(clients, target).await?.ok_or_else(|| vanished(target))?;
+        if live.vpc_id.is_none() {
+            attach(clients, &id, &inputs.vpc_id).await?;
+        }
+        tags::align(clients, &id, &inputs.tags, &live.tags).await
+    }
+
+    async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
+        let Some((id, live)) = one(clients, target).await? else {
+            return Ok(());
+        };
+        if let Some(vpc) = &live.vpc_id {
+            detach(clients, &id, vpc).await?;
+        }
+        let call = clients.ec2().await?.delete_internet_gateway();
+        deleted(
+            "ec2:DeleteInternetGateway",
+            call.internet_gateway_id(id).send().await,
+        )
+    }
+}
+
+async fn one(clients: &Clients, target: &Target) -> Result<Option<(String, Outputs)>, ResourceError> {
+    own(find(&[target], "internet-gateway-id", |filters| list(clients, filters)).await)
+}
+
+async fn attach(clients: &Clients, id: &str, vpc: &str) -> Result<(), ResourceError> {
+    let call = clients.ec2().await?.attach_internet_gateway();
+    let sent = call.internet_gateway_id(id).vpc_id(vpc).send().await;
+    written("ec2:AttachInternetGateway", sent).map(drop)
+}
+
+/// Refused while public addresses of the VPC are in use.
+async fn detach(clients: &Clients, id: &str, vpc: &str) -> Result<(), ResourceError> {
+    let call = clients.ec2().await?.detach_internet_gateway();
+    let sent = call.internet_gateway_id(id).vpc_id(vpc).send().await;
+    let in_use = sent.as_ref().is_err_and(is_in_use);
+    if sent
+        .as_ref()
+        .is_err_and(|error| error.code() == Some("Gateway.NotAttached"))
+    {
+        return Ok(());
+    }
+    match deleted("ec2:DetachInternetGateway", sent) {
+        Err(error) if in_use => Err(name_interfaces(clients, "vpc-id", vpc, error).await),
+        other => other,
+    }
+}
+
+async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Outputs>>, ResourceError> {
+    let call = clients.ec2().await?.describe_internet_gateways();
+    let call = call.set_filters(Some(filters));
+    let found = call.into_paginator().items().send().collect().await;
+    let gateways: Vec<aws_sdk_ec2::types::InternetGateway> = read("ec2:DescribeInternetGateways", found)?;
+    let items = gateways.into_iter().filter_map(|gateway| {
+        let id = gateway.internet_gateway_id?;
+        let tags = tags::read(gateway.tags);
+        let attachment = gateway.attachments.into_iter().flatten().next();
+        let outputs = Outputs {
+            id: id.clone(),
+            vpc_id: attachment.and_then(|attachment| attachment.vpc_id),
+            tags: tags.clone(),
+        };
+        Some(Item {
+            id,
+            tags,
+            readiness: Readiness::Ready,
+            outputs,
+        })
+    });
+    Ok(items.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_was_detached_is_attached_and_one_of_another_vpc_is_made_anew() {
+        let inputs = Inputs {
+            vpc_id: "vpc-1".into(),
+            tags: Tags::new(),
+        };
+        let live = |vpc: Option<&str>| Outputs {
+            id: "igw-1".into(),
+            vpc_id: vpc.map(str::to_owned),
+            tags: Tags::new(),
+        };
+        let change = InternetGateway::diff(&inputs, &live(None));
+        assert!(change.fields.len() == 1 && change.forces.is_empty(), "{change:?}");
+        assert_eq!(
+            InternetGateway::diff(&inputs, &live(Some("vpc-2"))).forces,
+            ["vpcId"]
+        );
+        assert_eq!(
+            InternetGateway::diff(&inputs, &live(Some("vpc-1"))),
+            Change::default()
+        );
+    }
+}
