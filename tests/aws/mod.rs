@@ -3,6 +3,8 @@
 //! Each run is a process of its own that talks to moto through a hop, which counts its calls and has it killed.
 
 mod child;
+mod double;
+mod eks;
 mod hop;
 
 use std::{
