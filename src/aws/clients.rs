@@ -7,6 +7,8 @@ use crate::resource::{Cause, ResourceError};
 
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a call is sent that nobody else repeats.
+const ATTEMPTS: u32 = 8;
 
 /// The SDK's clients of one region, made when the first call needs them.
 ///
@@ -14,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct Clients {
     region: Option<String>,
+    /// How often one call is sent.
+    attempts: Option<u32>,
     configuration: OnceCell<SdkConfig>,
     autoscaling: OnceCell<aws_sdk_autoscaling::Client>,
     ec2: OnceCell<aws_sdk_ec2::Client>,
@@ -45,6 +49,14 @@ impl Clients {
         Self {
             region,
             ..Self::default()
+        }
+    }
+
+    /// The same for calls that the engine does not make, and therefore does not repeat: the SDK does.
+    pub fn patient(region: Option<String>) -> Self {
+        Self {
+            attempts: Some(ATTEMPTS),
+            ..Self::new(region)
         }
     }
 
@@ -85,9 +97,12 @@ impl Clients {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(PATIENCE)
             .build();
+        // The engine repeats calls; twice would be squared.
+        let retry = self.attempts.map_or_else(RetryConfig::disabled, |attempts| {
+            RetryConfig::standard().with_max_attempts(attempts)
+        });
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            // The engine repeats calls; twice would be squared.
-            .retry_config(RetryConfig::disabled())
+            .retry_config(retry)
             .timeout_config(timeouts);
         if let Some(region) = &self.region {
             loader = loader.region(Region::new(region.clone()));

@@ -3,6 +3,7 @@
 //! Calls are made once; waiting and retrying are the engine's. What a list shows late, what a lost answer may have made
 //! and what another service must learn first are told to the engine as causes, never waited for here.
 
+mod audit;
 mod clients;
 mod difference;
 mod eks;
@@ -11,7 +12,13 @@ mod expand;
 mod find;
 mod iam;
 mod idempotency;
+mod marked;
 mod network;
+mod preflight;
+mod price;
+mod reap;
+mod state;
+mod sweep;
 mod tags;
 mod token;
 
@@ -19,13 +26,19 @@ use std::sync::Arc;
 
 use crate::resource::{Kind, kind};
 
+pub use audit::{Audited, Left, audit};
 pub use clients::Clients;
 pub use expand::expand;
+pub use preflight::{ACTIONS, Problem, misplaced, preflight};
+pub use price::{Price, price};
+pub use reap::{Tagged, stacks};
+pub use state::{Bucket, Lack, S3Store, make_bucket};
 pub use token::{Identity, Token, identity, token};
 
 /// All kinds of this room.
 pub fn kinds(clients: &Arc<Clients>) -> Vec<Arc<dyn Kind>> {
     vec![
+        sweep::leftovers(clients),
         kind::<eks::AccessEntry>(clients),
         kind::<eks::Addon>(clients),
         kind::<eks::Cluster>(clients),

@@ -50,24 +50,12 @@ pub(super) struct Told {
 
 /// Starts a child that talks to `endpoint`.
 pub(super) fn start(order: &Order, endpoint: &str, fault: Option<&str>) -> Child {
-    let mut command = command("aws::child::run_of_its_own", endpoint);
-    command.env(ORDER, serde_json::to_string(order).unwrap());
-    if order.signed {
-        sign_in(&mut command);
-    }
-    if let Some(fault) = fault {
-        command.env("STACKUP_FAULT", fault);
-    }
-    command.spawn().unwrap()
-}
-
-/// A child that is this test, with nobody signed in.
-pub(super) fn command(test: &str, endpoint: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command
-        .args(["--ignored", "--exact", test])
+        .args(["--ignored", "--exact", "aws::child::run_of_its_own"])
         .env_remove("AWS_PROFILE")
         .env_remove("AWS_ACCESS_KEY_ID")
+        .env(ORDER, serde_json::to_string(order).unwrap())
         .env("AWS_ENDPOINT_URL", endpoint)
         .env("AWS_REGION", "eu-central-1")
         .env("AWS_CONFIG_FILE", "/dev/null")
@@ -76,14 +64,15 @@ pub(super) fn command(test: &str, endpoint: &str) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true);
-    command
-}
-
-/// Gives a child credentials.
-pub(super) fn sign_in(command: &mut Command) {
-    command
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test");
+    if order.signed {
+        command
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test");
+    }
+    if let Some(fault) = fault {
+        command.env("STACKUP_FAULT", fault);
+    }
+    command.spawn().unwrap()
 }
 
 /// What a child that ended told.
@@ -132,13 +121,7 @@ fn write(path: &Path, told: &Told) {
 }
 
 async fn run(order: &Order) -> Told {
-    let wanted = order.cidr.as_ref().map(|cidr| stack(cidr, order.public));
-    carry_out(&order.uid, &order.folder, wanted).await
-}
-
-/// Brings a stack to what is wanted, or takes it down.
-pub(super) async fn carry_out(uid: &str, folder: &Path, wanted: Option<Vec<Arc<Wanted>>>) -> Told {
-    let mut store = FileStore::new(folder.join(".stackup").join(NAME), NAME);
+    let mut store = FileStore::new(order.folder.join(".stackup").join(NAME), NAME);
     store.prepare().unwrap();
     let holder = Holder {
         pid: std::process::id(),
@@ -148,7 +131,7 @@ pub(super) async fn carry_out(uid: &str, folder: &Path, wanted: Option<Vec<Arc<W
     };
     store.lock(&holder).unwrap();
     let loaded = store.load().await.unwrap().unwrap_or_else(|| Loaded {
-        snapshot: Snapshot::new(NAME, uid.to_owned(), "line".into()),
+        snapshot: Snapshot::new(NAME, order.uid.clone(), "line".into()),
         unfinished: false,
         notes: Vec::new(),
     });
@@ -156,7 +139,7 @@ pub(super) async fn carry_out(uid: &str, folder: &Path, wanted: Option<Vec<Arc<W
     let run = Run {
         stack: Arc::new(Stack {
             name: NAME.into(),
-            uid: uid.to_owned(),
+            uid: order.uid.clone(),
         }),
         registry: Registry::new(aws::kinds(&Arc::new(aws::Clients::new(None)))),
         events: Events::ignored(),
@@ -164,12 +147,10 @@ pub(super) async fn carry_out(uid: &str, folder: &Path, wanted: Option<Vec<Arc<W
         hash: KeyedHash::new(Secret::new(b"key".to_vec())),
         adopt: false,
     };
-    let verb = if wanted.is_some() {
-        Verb::Apply
-    } else {
-        Verb::Destroy
+    let (wanted, verb) = match &order.cidr {
+        Some(cidr) => (stack(cidr, order.public), Verb::Apply),
+        None => (Vec::new(), Verb::Destroy),
     };
-    let wanted = wanted.unwrap_or_default();
     let refreshed = refresh(&run, &wanted, &loaded.snapshot).await.unwrap();
     let mut told = Told {
         left_in_state: loaded.snapshot.resources.len(),
@@ -198,10 +179,7 @@ pub(super) async fn carry_out(uid: &str, folder: &Path, wanted: Option<Vec<Arc<W
     told.done = executed.report.outcome == Outcome::Done;
     let failed = executed.report.failed.iter();
     told.failed = failed
-        .map(|(address, failure)| {
-            let details = failure.details.join("; ");
-            format!("{address}: {} {details}", failure.message)
-        })
+        .map(|(address, failure)| format!("{address}: {}", failure.message))
         .collect();
     told.left_in_state = executed.snapshot.resources.len();
     told

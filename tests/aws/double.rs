@@ -1,10 +1,14 @@
-//! A stand-in for AWS of one test: tests/support/aws-double/README.md says what it proves.
+//! The AWS double of one test, on loopback; it ends with its value.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
-use serde_json::{Value, json};
+use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, body::Bytes};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, BufReader},
     net::TcpStream,
     process::{Child, Command},
     time::timeout,
@@ -12,110 +16,124 @@ use tokio::{
 
 use crate::support::tier;
 
-/// How long its start may take on a machine that is busy.
+pub(super) const REGION: &str = "eu-central-1";
+/// How long the double may take to start on a machine that is busy.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// It ends with its value.
 pub(super) struct Double {
     _server: Child,
     pub(super) url: String,
+    pub(super) ec2: aws_sdk_ec2::Client,
     pub(super) folder: tempfile::TempDir,
 }
 
 impl Double {
-    /// Starts one without API servers, with durations as they were published times `scale`; or says that the test is to
-    /// be skipped.
+    /// Starts one whose clock runs `1 / scale` times as fast as AWS's, or says that the test is to be skipped.
     pub(super) async fn start(scale: f64) -> Option<Self> {
-        let Some(python) = std::env::var_os("STACKUP_AWS_DOUBLE").map(PathBuf::from) else {
+        let Some(python) = std::env::var_os("STACKUP_DOUBLE_PYTHON").map(PathBuf::from) else {
             tier::skip(
                 "aws-double",
-                "STACKUP_AWS_DOUBLE does not name a Python with what scripts/requirements.txt lists",
+                "STACKUP_DOUBLE_PYTHON does not name a Python with what scripts/requirements.txt lists",
             );
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
-        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/aws-double/double.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/aws-double/double.py");
         let mut server = Command::new(python)
-            .args([
-                program,
-                "--until-stdin-closes",
-                "--scale",
-                &scale.to_string(),
-                "--folder",
-            ])
-            .arg(folder.path().join("double"))
+            .args([script, "--scale", &scale.to_string(), "--folder"])
+            .arg(folder.path())
             .env_remove("STACKUP_CONTROL_PLANE")
-            .stdin(Stdio::piped())
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
         let mut line = String::new();
-        let mut stdout = BufReader::new(server.stdout.take().unwrap());
-        timeout(PATIENCE, stdout.read_line(&mut line))
+        let mut told = BufReader::new(server.stdout.take().unwrap());
+        timeout(PATIENCE, told.read_line(&mut line))
             .await
-            .unwrap()
+            .unwrap_or_else(|_| panic!("the double does not start"))
             .unwrap();
         let told: Value = serde_json::from_str(&line).unwrap();
+        let url = told["url"].as_str().unwrap().to_owned();
+        let config = aws_sdk_ec2::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(REGION))
+            .endpoint_url(&url)
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .build();
         Some(Self {
             _server: server,
-            url: told["url"].as_str().unwrap().to_owned(),
+            url,
+            ec2: aws_sdk_ec2::Client::from_conf(config),
             folder,
         })
     }
 
-    /// Everything that exists beyond what a fresh account has, by kind.
-    pub(super) async fn account(&self) -> Value {
-        self.ask("GET", "account", &Value::Null).await
+    /// Asks the double itself.
+    pub(super) async fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+        let address = self.url.strip_prefix("http://").unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/_double/{path}"))
+            .header("host", address)
+            .body(Full::<Bytes>::from(body.to_string()))
+            .unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        let status = answer.status();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(status.is_success(), "{path}: {}", String::from_utf8_lossy(&body));
+        serde_json::from_slice(&body).unwrap()
     }
 
-    /// Merges settings.
     pub(super) async fn set(&self, settings: Value) {
         self.ask("POST", "settings", &settings).await;
     }
 
-    /// The calls that changed something and were not refused, from the `first` call on, as `eks:CreateCluster`.
-    pub(super) async fn writes(&self, first: usize) -> Vec<String> {
-        let calls = self.calls().await;
-        let writes = calls.iter().skip(first).filter(|call| {
-            call["mutating"] == json!(true) && call["status"].as_u64().is_some_and(|status| status < 300)
+    /// Leaves something as controllers or people do.
+    pub(super) async fn plant(&self, mut what: Value) -> Value {
+        what["region"] = REGION.into();
+        self.ask("POST", "plant", &what).await
+    }
+
+    /// Everything that exists beyond a fresh account, as `ec2:vpc vpc-1`; what comes and goes with an account's services
+    /// is not counted.
+    pub(super) async fn account(&self) -> Vec<String> {
+        let told = self.ask("GET", "account", &Value::Null).await;
+        let kinds = told.as_object().unwrap().iter();
+        let things = kinds.flat_map(|(kind, things)| {
+            let things = things.as_array().unwrap().iter();
+            things.map(move |thing| format!("{kind} {}", thing["id"].as_str().unwrap()))
         });
-        let name = |call: &Value| {
-            let part = |name: &str| call[name].as_str().unwrap().to_owned();
-            format!("{}:{}", part("service"), part("operation"))
-        };
+        things.collect()
+    }
+
+    /// The calls so far, as `ec2:CreateVpc`, of those that change something or of all.
+    pub(super) async fn calls(&self, changing: bool) -> Vec<String> {
+        let told = self.ask("GET", "calls", &Value::Null).await;
+        let calls = told.as_array().unwrap().iter();
+        let calls = calls.filter(|call| !changing || call["mutating"] == true);
+        calls.map(name).collect()
+    }
+
+    /// The calls from the `first` on that changed something and were not refused.
+    pub(super) async fn writes(&self, first: usize) -> Vec<String> {
+        let told = self.ask("GET", "calls", &Value::Null).await;
+        let calls = told.as_array().unwrap().iter().skip(first);
+        let writes = calls.filter(|call| {
+            call["mutating"] == true && call["status"].as_u64().is_some_and(|status| status < 300)
+        });
         writes.map(name).collect()
     }
+}
 
-    /// All calls so far, in order.
-    pub(super) async fn calls(&self) -> Vec<Value> {
-        let Value::Array(calls) = self.ask("GET", "calls", &Value::Null).await else {
-            panic!("no list of calls");
-        };
-        calls
-    }
-
-    /// One request of those that are for tests.
-    pub(super) async fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
-        let address = self.url.strip_prefix("http://").unwrap();
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
-        let request = format!(
-            "{method} /_double/{path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap();
-        assert_eq!(status, "200", "{method} {path}: {answer}");
-        serde_json::from_str(body).unwrap()
-    }
+fn name(call: &Value) -> String {
+    let part = |part: &str| call[part].as_str().unwrap().to_owned();
+    format!("{}:{}", part("service"), part("operation"))
 }

@@ -1,121 +1,75 @@
 //! An EKS stack from its roles to its nodes, against the stand-in for AWS.
 
-use std::{env, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stackup::{
-    aws,
-    model::{Action, Address, Need},
-    resource::{Reference, Registry, Wanted},
+    model::{Action, Address},
+    resource::{Reference, Remembered},
 };
-use tokio::time::timeout;
 
 use super::{
-    child::{self, Told},
-    double::Double,
+    double::{Double, REGION},
+    errand::{self, Errand, Told, Want},
 };
 
-const ORDER: &str = "STACKUP_TEST_ORDER";
-const UID: &str = "0123456789abcdef";
 const CLUSTER: &str = "probe";
+/// Real durations are hundreds of seconds.
+const SCALE: f64 = 0.002;
 
-/// How long one run may take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_mins(3);
-
-/// What a child is to do.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Order {
-    folder: PathBuf,
-    /// Nothing for a destroy.
-    wanted: Option<Vec<Piece>>,
-    /// The cluster that a token is wanted for.
-    token: Option<String>,
+/// A stack that is applied again and again.
+struct Probe<'a> {
+    double: &'a Double,
+    remembered: BTreeMap<Address, Remembered>,
 }
 
-/// A resource as a child is told of it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Piece {
-    address: Address,
-    inputs: Value,
-    needs: Vec<Need>,
-}
-
-#[test]
-#[ignore = "the tests start it, as a process of its own with its orders in the environment"]
-fn run_of_its_own() {
-    let order: Order = serde_json::from_str(&env::var(ORDER).unwrap()).unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let clients = Arc::new(aws::Clients::new(None));
-    let answer = runtime.block_on(async {
-        if let Some(cluster) = &order.token {
-            let token = aws::token(&clients, cluster).await.unwrap();
-            let who = aws::identity(&clients).await.unwrap();
-            return json!({"token": token.text.expose(), "principal": who.principal});
+impl<'a> Probe<'a> {
+    fn new(double: &'a Double) -> Self {
+        Self {
+            double,
+            remembered: BTreeMap::new(),
         }
-        let registry = Registry::new(aws::kinds(&clients));
-        let wanted = |piece: &Piece| {
-            let kind = piece.address.as_str().split('/').next().unwrap();
-            Arc::new(Wanted {
-                address: piece.address.clone(),
-                kind: registry.get(kind).unwrap().name(),
-                component: None,
-                inputs: Arc::new(piece.inputs.clone()),
-                needs: piece.needs.clone(),
-            })
-        };
-        let wanted = order
-            .wanted
-            .as_ref()
-            .map(|pieces| pieces.iter().map(wanted).collect());
-        let told = child::carry_out(UID, &order.folder, wanted).await;
-        serde_json::to_value(told).unwrap()
-    });
-    fs::write(order.folder.join("report.json"), answer.to_string()).unwrap();
-}
-
-/// Has a child carry an order out; what it answers.
-async fn ask(double: &Double, wanted: Option<Vec<Piece>>, token: Option<&str>) -> Value {
-    let order = Order {
-        folder: double.folder.path().to_owned(),
-        wanted,
-        token: token.map(str::to_owned),
-    };
-    let mut command = child::command("aws::eks::run_of_its_own", &double.url);
-    child::sign_in(&mut command);
-    let mut child = command
-        .env(ORDER, serde_json::to_string(&order).unwrap())
-        .spawn()
-        .unwrap();
-    let ended = timeout(PATIENCE, child.wait()).await;
-    assert!(ended.expect("a run does not end").unwrap().success());
-    let report = order.folder.join("report.json");
-    let text = fs::read(&report).unwrap();
-    fs::remove_file(report).unwrap();
-    serde_json::from_slice(&text).unwrap()
-}
-
-async fn apply(double: &Double, wanted: Vec<Piece>) -> Told {
-    serde_json::from_value(ask(double, Some(wanted), None).await).unwrap()
-}
-
-async fn destroy(double: &Double) {
-    let told: Told = serde_json::from_value(ask(double, None, None).await).unwrap();
-    assert!(told.done && told.left_in_state == 0, "{told:?}");
-    assert_eq!(double.account().await, json!({}));
-}
-
-fn piece(address: &Address, inputs: Value, needs: &[&Address]) -> Piece {
-    Piece {
-        address: address.clone(),
-        inputs,
-        needs: needs.iter().map(|&need| Need::ready(need.clone())).collect(),
     }
+
+    /// Brings the stack to what is wanted: nothing is wanted of one that is taken down.
+    async fn apply(&mut self, wanted: Vec<Want>) -> Told {
+        let errand = Errand::Run {
+            stack: "probe".to_owned(),
+            uid: "0123456789abcdef".to_owned(),
+            remembered: self.remembered.clone(),
+            wanted,
+        };
+        let told = errand::run(self.double, &errand, Some("test")).await;
+        let told: Told = serde_json::from_value(told).unwrap();
+        self.remembered.clone_from(&told.remembered);
+        told
+    }
+
+    async fn destroy(mut self) {
+        let told = self.apply(Vec::new()).await;
+        assert!(told.done && told.remembered.is_empty(), "{told:?}");
+        assert_eq!(self.double.account().await, Vec::<String>::new());
+    }
+}
+
+/// What the cluster says of a token that was made for `cluster`.
+async fn review(double: &Double, cluster: &str) -> Value {
+    let answer = errand::run(double, &Errand::Token(cluster.to_owned()), Some("test")).await;
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+        "spec": {"token": answer["token"]}});
+    let path = format!("token-review/{REGION}/{CLUSTER}");
+    double.ask("POST", &path, &review).await["status"].clone()
+}
+
+fn want(address: &Address, inputs: Value, needs: &[&Address]) -> Want {
+    let (kind, name) = address.as_str().split_once('/').unwrap();
+    let needs = needs.iter().map(|&need| need.clone()).collect();
+    Want(kind.to_owned(), name.to_owned(), inputs, needs)
 }
 
 /// Roles, the least of a network, a cluster with its logs, who may use it, what its nodes need, and two of them.
 #[expect(clippy::needless_pass_by_value, reason = "it is written where it is called")]
-fn stack(cluster_more: Value, group_more: Value) -> Vec<Piece> {
+fn stack(cluster_more: Value, group_more: Value) -> Vec<Want> {
     let role = |name: &str| Address::new("aws.iam_role", name);
     let subnet = |zone: &str| Address::new("aws.subnet", zone);
     let [vpc, logs, cluster, entry, cni, template, group] = [
@@ -131,8 +85,8 @@ fn stack(cluster_more: Value, group_more: Value) -> Vec<Piece> {
     let of = Reference::field;
     let part = |zone: &str, third: u8| {
         let inputs = json!({"vpcId": of(&vpc, "id"), "cidr": format!("10.7.{third}.0/24"),
-            "zone": format!("eu-central-1{zone}"), "publicAddresses": true});
-        piece(&subnet(zone), inputs, &[])
+            "zone": format!("{REGION}{zone}"), "publicAddresses": true});
+        want(&subnet(zone), inputs, &[])
     };
     let node = json!(["AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly"]);
     let place = |zone: &str| json!({"id": of(&subnet(zone), "id"), "zone": of(&subnet(zone), "zone")});
@@ -166,49 +120,49 @@ fn stack(cluster_more: Value, group_more: Value) -> Vec<Piece> {
         "launchTemplate": {"id": of(&template, "id"), "version": of(&template, "version")},
     });
     vec![
-        piece(
+        want(
             &role("cluster"),
             json!({"service": "eks.amazonaws.com", "policies": ["AmazonEKSClusterPolicy"]}),
             &[],
         ),
-        piece(
+        want(
             &role("node"),
             json!({"service": "ec2.amazonaws.com", "policies": node}),
             &[],
         ),
-        piece(
+        want(
             &role("cni"),
             json!({"service": "pods.eks.amazonaws.com", "policies": ["AmazonEKS_CNI_Policy"]}),
             &[],
         ),
-        piece(&vpc, json!({"cidr": "10.7.0.0/16"}), &[]),
+        want(&vpc, json!({"cidr": "10.7.0.0/16"}), &[]),
         part("a", 1),
         part("b", 2),
         part("c", 3),
-        piece(
+        want(
             &logs,
             json!({"name": format!("/aws/eks/{CLUSTER}/cluster"), "retentionDays": 7}),
             &[],
         ),
-        piece(&cluster, with(control_plane, &cluster_more), &[&logs]),
-        piece(
+        want(&cluster, with(control_plane, &cluster_more), &[&logs]),
+        want(
             &entry,
             json!({"cluster": of(&cluster, "name"), "policies": [{"name": "AmazonEKSClusterAdminPolicy"}]}),
             &[],
         ),
-        piece(
+        want(
             &cni,
             json!({"cluster": of(&cluster, "name"), "name": "vpc-cni",
                 "configuration": "{\"env\": {\"ENABLE_PREFIX_DELEGATION\": \"true\"}}",
                 "roles": {"aws-node": of(&role("cni"), "arn")}}),
             &[],
         ),
-        piece(&template, json!({"disk": 30, "instanceTags": {"team": "a"}}), &[]),
-        piece(&group, with(workers, &group_more), &[&cni]),
+        want(&template, json!({"disk": 30, "instanceTags": {"team": "a"}}), &[]),
+        want(&group, with(workers, &group_more), &[&cni]),
     ]
 }
 
-fn plain() -> Vec<Piece> {
+fn plain() -> Vec<Want> {
     stack(json!({}), json!({}))
 }
 
@@ -229,14 +183,13 @@ fn changed(told: &Told) -> Vec<(&str, Action)> {
 
 #[tokio::test]
 async fn a_cluster_with_nodes_is_made_left_alone_changed_in_place_and_taken_down() {
-    let Some(double) = Double::start(0.002).await else {
+    let Some(double) = Double::start(SCALE).await else {
         return;
     };
-    // Roles become known late, and answers get lost in the crowd.
-    double
-        .set(json!({"iamPropagation": 500, "durations": {"accessEntry": 0}}))
-        .await;
-    let told = apply(&double, plain()).await;
+    let mut probe = Probe::new(&double);
+    // Roles become known late.
+    double.set(json!({"iamPropagation": 1000})).await;
+    let told = probe.apply(plain()).await;
     assert!(told.done, "{told:?}");
     assert_eq!(changed(&told).len(), 13, "{told:?}");
     assert!(told.planned.iter().all(|(_, action)| *action == Action::Create));
@@ -254,37 +207,29 @@ async fn a_cluster_with_nodes_is_made_left_alone_changed_in_place_and_taken_down
     ] {
         assert_eq!(count(&writes, call), times, "{call}: {writes:?}");
     }
-    let calls = double.calls().await;
-    let refused = calls
-        .iter()
-        .filter(|call| call["operation"] == "CreateCluster" && call["status"] == 400);
-    assert!(refused.count() > 0, "the role was known at once");
+    let sent = double.calls(true).await;
+    assert!(
+        count(&sent, "eks:CreateCluster") > 1,
+        "the role was known at once"
+    );
 
     // The identity that ran it may use the cluster, with a token that is good for this one only.
-    let answer = ask(&double, None, Some(CLUSTER)).await;
-    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": answer["token"]}});
-    let reviewed = double
-        .ask("POST", &format!("token-review/eu-central-1/{CLUSTER}"), &review)
-        .await;
-    assert_eq!(reviewed["status"]["authenticated"], true, "{reviewed}");
-    assert_eq!(reviewed["status"]["user"]["groups"], json!(["system:masters"]));
-    let other = ask(&double, None, Some("other")).await;
-    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": other["token"]}});
-    let reviewed = double
-        .ask("POST", &format!("token-review/eu-central-1/{CLUSTER}"), &review)
-        .await;
-    assert_ne!(reviewed["status"]["authenticated"], true, "{reviewed}");
+    let reviewed = review(&double, CLUSTER).await;
+    assert_eq!(reviewed["authenticated"], true, "{reviewed}");
+    assert_eq!(reviewed["user"]["groups"], json!(["system:masters"]));
+    let reviewed = review(&double, "other").await;
+    assert_ne!(reviewed["authenticated"], true, "{reviewed}");
 
-    let before = double.calls().await.len();
-    let told = apply(&double, plain()).await;
+    let before = double.calls(false).await.len();
+    let told = probe.apply(plain()).await;
     assert!(told.done, "{told:?}");
     assert_eq!(changed(&told), []);
     assert_eq!(double.writes(before).await, Vec::<String>::new());
 
-    let before = double.calls().await.len();
+    let before = double.calls(false).await.len();
     let cluster = json!({"logs": ["api"], "publicCidrs": ["192.0.2.0/24"], "tags": {"team": "a"}});
     let group = json!({"max": 4, "labels": {"role": "node"}, "taints": []});
-    let told = apply(&double, stack(cluster.clone(), group.clone())).await;
+    let told = probe.apply(stack(cluster.clone(), group.clone())).await;
     assert!(told.done, "{told:?}");
     let updated = [
         ("aws.eks_cluster/main", Action::Update),
@@ -294,10 +239,10 @@ async fn a_cluster_with_nodes_is_made_left_alone_changed_in_place_and_taken_down
     let writes = double.writes(before).await;
     assert_eq!(count(&writes, "eks:UpdateClusterConfig"), 2, "{writes:?}");
     assert_eq!(count(&writes, "eks:UpdateNodegroupConfig"), 1, "{writes:?}");
-    let told = apply(&double, stack(cluster, group)).await;
+    let told = probe.apply(stack(cluster, group)).await;
     assert_eq!(changed(&told), [], "{told:?}");
 
-    destroy(&double).await;
+    probe.destroy().await;
 }
 
 #[tokio::test]
@@ -305,37 +250,43 @@ async fn a_cluster_takes_the_zones_that_eks_has_room_in() {
     let Some(double) = Double::start(0.0).await else {
         return;
     };
+    let mut probe = Probe::new(&double);
     double.set(json!({"zonesWithoutEks": ["eu-central-1c"]})).await;
-    let told = apply(&double, plain()).await;
+    let told = probe.apply(plain()).await;
     assert!(told.done, "{told:?}");
-    let told = apply(&double, plain()).await;
+    let told = probe.apply(plain()).await;
     assert_eq!(changed(&told), [], "{told:?}");
-    destroy(&double).await;
+    probe.destroy().await;
 }
 
 #[tokio::test]
 async fn nodes_that_nobody_has_room_for_fail_with_the_reason_and_are_made_anew_when_there_is_room() {
-    let Some(double) = Double::start(0.002).await else {
+    let Some(double) = Double::start(SCALE).await else {
         return;
     };
+    let mut probe = Probe::new(&double);
     double
         .set(json!({"typesWithoutCapacity": ["m6i.large", "m5.large"]}))
         .await;
-    let told = apply(&double, plain()).await;
+    let told = probe.apply(plain()).await;
     assert!(!told.done && told.failed.len() == 1, "{told:?}");
+    let group = Address::new("aws.eks_node_group", "workers");
+    assert!(
+        told.failed[&group].contains("AsgInstanceLaunchFailures"),
+        "{told:?}"
+    );
+    let details = told.details[&group].join("\n");
     for words in [
-        "aws.eks_node_group/workers",
-        "AsgInstanceLaunchFailures",
         "InsufficientInstanceCapacity",
-        "instanceTypes",
+        "give the node group more instanceTypes",
     ] {
-        assert!(told.failed[0].contains(words), "{words}: {told:?}");
+        assert!(details.contains(words), "{words}: {told:?}");
     }
     double.set(json!({"typesWithoutCapacity": []})).await;
-    let told = apply(&double, plain()).await;
+    let told = probe.apply(plain()).await;
     assert!(told.done, "{told:?}");
     assert_eq!(changed(&told), [("aws.eks_node_group/workers", Action::Replace)]);
-    destroy(&double).await;
+    probe.destroy().await;
 }
 
 #[tokio::test]
@@ -343,16 +294,20 @@ async fn a_protected_cluster_stays_until_the_stack_file_says_otherwise() {
     let Some(double) = Double::start(0.0).await else {
         return;
     };
-    let told = apply(&double, stack(json!({"deletionProtection": true}), json!({}))).await;
+    let mut probe = Probe::new(&double);
+    let told = probe
+        .apply(stack(json!({"deletionProtection": true}), json!({})))
+        .await;
     assert!(told.done, "{told:?}");
-    let told: Told = serde_json::from_value(ask(&double, None, None).await).unwrap();
+    let told = probe.apply(Vec::new()).await;
+    let cluster = Address::new("aws.eks_cluster", "main");
     assert!(
-        !told.done && told.failed[0].contains("protected from deletion"),
+        !told.done && told.failed[&cluster].contains("protected from deletion"),
         "{told:?}"
     );
-    let told = apply(&double, plain()).await;
+    let told = probe.apply(plain()).await;
     assert!(told.done, "{told:?}");
-    destroy(&double).await;
+    probe.destroy().await;
 }
 
 #[tokio::test]
@@ -360,12 +315,13 @@ async fn a_stack_is_made_and_taken_down_though_aws_is_busy_and_pages_are_short()
     let Some(double) = Double::start(0.0).await else {
         return;
     };
+    let mut probe = Probe::new(&double);
     double
         .set(json!({"throttle": 0.2, "seed": 7, "pageSize": 1}))
         .await;
-    let told = apply(&double, plain()).await;
+    let told = probe.apply(plain()).await;
     assert!(told.done, "{told:?}");
-    let told = apply(&double, plain()).await;
+    let told = probe.apply(plain()).await;
     assert_eq!(changed(&told), [], "{told:?}");
-    destroy(&double).await;
+    probe.destroy().await;
 }

@@ -5,7 +5,10 @@
 mod child;
 mod double;
 mod eks;
+mod errand;
 mod hop;
+mod state;
+mod sweep;
 
 use std::{
     net::SocketAddr,

@@ -22,7 +22,7 @@ pub(super) use route_table::RouteTable;
 pub(super) use subnet::Subnet;
 pub(super) use vpc::Vpc;
 pub(super) use vpc_endpoint::VpcEndpoint;
-pub(super) use zones::Zones;
+pub(super) use zones::{WITHOUT_EKS, Zones};
 
 /// How the parts of a network are driven: AWS gives the ids, and lists lag behind by seconds.
 const NETWORK: Traits = Traits {

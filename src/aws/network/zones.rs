@@ -12,7 +12,7 @@ use crate::resource::{Change, Readiness, Resource, ResourceError, Seen, Target, 
 
 /// Ids of zones in which EKS makes no clusters, as eksctl knows them (pkg/az/az.go, August 2026). For the rest,
 /// `CreateCluster` itself says which it takes.
-const WITHOUT_EKS: [&str; 3] = ["use1-az3", "usw1-az2", "cac1-az3"];
+pub(in crate::aws) const WITHOUT_EKS: [&str; 3] = ["use1-az3", "usw1-az2", "cac1-az3"];
 
 /// The availability zones that a stack lies in.
 pub(in crate::aws) struct Zones;
