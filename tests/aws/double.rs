@@ -72,7 +72,7 @@ impl Double {
     }
 
     /// Asks the double itself.
-    async fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+    pub(super) async fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
         let address = self.url.strip_prefix("http://").unwrap();
         let stream = TcpStream::connect(address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -119,14 +119,21 @@ impl Double {
         let told = self.ask("GET", "calls", &Value::Null).await;
         let calls = told.as_array().unwrap().iter();
         let calls = calls.filter(|call| !changing || call["mutating"] == true);
-        calls
-            .map(|call| {
-                format!(
-                    "{}:{}",
-                    call["service"].as_str().unwrap(),
-                    call["operation"].as_str().unwrap()
-                )
-            })
-            .collect()
+        calls.map(name).collect()
     }
+
+    /// The calls from the `first` on that changed something and were not refused.
+    pub(super) async fn writes(&self, first: usize) -> Vec<String> {
+        let told = self.ask("GET", "calls", &Value::Null).await;
+        let calls = told.as_array().unwrap().iter().skip(first);
+        let writes = calls.filter(|call| {
+            call["mutating"] == true && call["status"].as_u64().is_some_and(|status| status < 300)
+        });
+        writes.map(name).collect()
+    }
+}
+
+fn name(call: &Value) -> String {
+    let part = |part: &str| call[part].as_str().unwrap().to_owned();
+    format!("{}:{}", part("service"), part("operation"))
 }

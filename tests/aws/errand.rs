@@ -15,7 +15,7 @@ use stackup::{
     aws::{self, Audited, Clients},
     engine::{Canceller, Run, execute, lint, plan, refresh},
     model::{
-        Address, CapacityModel, EksModel, EndpointModel, Events, NatModel, Need, NetworkModel,
+        Action, Address, CapacityModel, EksModel, EndpointModel, Events, NatModel, Need, NetworkModel,
         NodeGroupModel, Outcome, Secret, Verb, ZonesModel,
     },
     resource::{Registry, Remembered, Stack, Wanted},
@@ -46,6 +46,8 @@ pub(super) enum Errand {
     },
     Stacks,
     Preflight(Box<Looked>),
+    /// Who runs this, and a token for the cluster of this name.
+    Token(String),
 }
 
 /// A resource that is wanted: kind, name, inputs, and the addresses that it needs beside those that it refers to.
@@ -72,8 +74,12 @@ pub(super) struct Looked {
 /// What the engine told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Told {
+    /// What the plan showed.
+    pub(super) planned: Vec<(Address, Action)>,
     pub(super) done: bool,
     pub(super) failed: BTreeMap<Address, String>,
+    /// What a closer look at those that failed told.
+    pub(super) details: BTreeMap<Address, Vec<String>>,
     pub(super) remembered: BTreeMap<Address, Remembered>,
 }
 
@@ -140,6 +146,11 @@ async fn carry_out(errand: Errand, folder: PathBuf) -> Value {
                     .map(|one| json!([one.kind, one.id, one.why, one.region]))
                     .collect::<Vec<_>>()
             )
+        }
+        Errand::Token(cluster) => {
+            let who = aws::identity(&clients).await.unwrap();
+            let token = aws::token(&clients, &cluster).await.unwrap();
+            json!({"principal": who.principal, "token": token.text.expose()})
         }
         Errand::Stacks => {
             let stacks = aws::stacks(&clients, SystemTime::now()).await.unwrap();
@@ -279,12 +290,19 @@ async fn engine(
     let refreshed = refresh(&run, &wanted, &loaded.snapshot).await.unwrap();
     let planned = plan(name, &refreshed, |_| false).unwrap_or_else(|errors| panic!("{errors:?}"));
     assert_eq!(lint(&planned, &refreshed), Vec::<String>::new());
+    let shown = planned.steps.iter();
+    let shown = shown.map(|step| (step.address.clone(), step.action)).collect();
     let executed = execute(&run, verb, &planned, refreshed, &mut store, loaded)
         .await
         .unwrap();
     assert!(executed.lost.is_none(), "{:?}", executed.lost);
-    let failed = executed.report.failed.into_iter();
+    let failed = executed.report.failed.clone().into_iter();
+    let details = executed.report.failed.into_iter();
     Told {
+        planned: shown,
+        details: details
+            .map(|(address, failure)| (address, failure.details))
+            .collect(),
         done: executed.report.outcome == Outcome::Done,
         failed: failed
             .map(|(address, failure)| (address, failure.message))

@@ -4,6 +4,7 @@
 
 mod child;
 mod double;
+mod eks;
 mod errand;
 mod hop;
 mod state;

@@ -381,6 +381,8 @@ async fn an_expired_stack_is_found_by_its_tags_alone_and_taken_down_without_its_
     assert_eq!(addresses, known);
 
     let reaped = Told {
+        planned: Vec::new(),
+        details: BTreeMap::new(),
         done: false,
         failed: BTreeMap::new(),
         remembered: resources,
