@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use aws_sdk_eks::types::{AddonInfo, AddonPodIdentityConfiguration, AddonVersionInfo};
+
 use super::super::{Clients, error::read};
 use crate::resource::ResourceError;
 
@@ -21,17 +23,14 @@ pub(super) async fn recommended(
         .collect::<Result<Vec<_>, _>>()
         .await;
     let addons = read("eks:DescribeAddonVersions", found)?;
-    let versions = addons.iter().flat_map(|addon| addon.addon_versions());
-    let default = |version: &&aws_sdk_eks::types::AddonVersionInfo| {
+    let mut versions = addons.iter().flat_map(AddonInfo::addon_versions);
+    let default = |version: &&AddonVersionInfo| {
         version.compatibilities().iter().any(|compatibility| {
             let of = compatibility.cluster_version();
             compatibility.default_version() && kubernetes.is_none_or(|wanted| of == Some(wanted))
         })
     };
-    let Some(version) = versions
-        .filter_map(|version| default(&version).then(|| version.addon_version()))
-        .next()
-    else {
+    let Some(version) = versions.find(default) else {
         let of = kubernetes
             .map(|version| format!(" for Kubernetes {version}"))
             .unwrap_or_default();
@@ -40,9 +39,12 @@ pub(super) async fn recommended(
             .hint("see 'aws eks describe-addon-versions' for the add-ons of this region"));
     };
     let call = eks.describe_addon_configuration().addon_name(addon);
-    let sent = call.set_addon_version(version.map(str::to_owned)).send().await;
+    let sent = call
+        .set_addon_version(version.addon_version().map(str::to_owned))
+        .send()
+        .await;
     let found = read("eks:DescribeAddonConfiguration", sent)?;
     let accounts = found.pod_identity_configuration().iter();
-    let policies = accounts.flat_map(|account| account.recommended_managed_policies());
+    let policies = accounts.flat_map(AddonPodIdentityConfiguration::recommended_managed_policies);
     Ok(policies.cloned().collect())
 }

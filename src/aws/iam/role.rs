@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use aws_sdk_iam::types::Tag;
+use aws_sdk_iam::types::{InstanceProfile, Tag};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -321,7 +321,7 @@ async fn rest(clients: &Clients, name: &str) -> Result<Vec<String>, ResourceErro
         .items();
     let found = call.send().collect::<Result<Vec<_>, _>>().await;
     let profiles = read("iam:ListInstanceProfilesForRole", found)?;
-    let profiles = profiles.iter().map(|profile| profile.instance_profile_name());
+    let profiles = profiles.iter().map(InstanceProfile::instance_profile_name);
     let profiles = profiles.filter(|profile| !profile.starts_with("eks-"));
     let profiles = profiles.map(|profile| format!("the instance profile {profile}"));
     let inline = inline.iter().map(|policy| format!("the inline policy {policy}"));

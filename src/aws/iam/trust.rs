@@ -31,15 +31,12 @@ fn decoded(encoded: &str) -> String {
     let mut parts = encoded.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {
-        match part.get(..2).map(|digits| u8::from_str_radix(digits, 16)) {
-            Some(Ok(code)) => {
-                bytes.push(code);
-                bytes.extend(part.bytes().skip(2));
-            }
-            Some(Err(_)) | None => {
-                bytes.push(b'%');
-                bytes.extend(part.bytes());
-            }
+        if let Some(Ok(code)) = part.get(..2).map(|digits| u8::from_str_radix(digits, 16)) {
+            bytes.push(code);
+            bytes.extend(part.bytes().skip(2));
+        } else {
+            bytes.push(b'%');
+            bytes.extend(part.bytes());
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()

@@ -82,16 +82,18 @@ impl Resource for ElasticAddress {
         let held = sent
             .as_ref()
             .is_err_and(|error| matches!(error.code(), Some("AuthFailure" | "InvalidIPAddress.InUse")));
-        deleted("ec2:ReleaseAddress", sent).map_err(|error| match held {
-            true => ResourceError {
+        deleted("ec2:ReleaseAddress", sent).map_err(|error| {
+            if !held {
+                return error;
+            }
+            let ip = &live.ip;
+            let passing = ResourceError {
                 cause: Cause::Transient,
                 ..error
-            }
-            .hint(format!(
-                "something still uses {} ({id}): a NAT gateway lets go of it some time after it was deleted",
-                live.ip
-            )),
-            false => error,
+            };
+            passing.hint(format!(
+                "something still uses {ip} ({id}): a NAT gateway lets go of it some time after it was deleted"
+            ))
         })
     }
 }

@@ -21,7 +21,7 @@ pub(super) async fn name_interfaces(
     refused: ResourceError,
 ) -> ResourceError {
     match interfaces(clients, within, id).await {
-        Ok(interfaces) => with(refused, interfaces.iter().map(interface).collect()),
+        Ok(interfaces) => with(refused, &interfaces.iter().map(interface).collect::<Vec<_>>()),
         // Without their names it is still the refusal.
         Err(_) => refused,
     }
@@ -52,12 +52,12 @@ pub(super) async fn name_contents(
             .hint("delete it, or move what is in it elsewhere; then run 'stackup destroy' again");
     }
     let words = interfaces.iter().map(interface).chain(groups.iter().map(group));
-    with(refused, words.collect())
+    with(refused, &words.collect::<Vec<_>>())
 }
 
-fn with(mut refused: ResourceError, words: Vec<String>) -> ResourceError {
+fn with(mut refused: ResourceError, words: &[String]) -> ResourceError {
     if !words.is_empty() {
-        refused.message = format!("{}; in it: {}", refused.message, list(&words));
+        refused.message = format!("{}; in it: {}", refused.message, list(words));
     }
     refused
 }
@@ -65,9 +65,10 @@ fn with(mut refused: ResourceError, words: Vec<String>) -> ResourceError {
 fn list(words: &[String]) -> String {
     let named: Vec<&str> = words.iter().take(NAMED).map(String::as_str).collect();
     let more = words.len().saturating_sub(NAMED);
-    let more = (more > 0)
-        .then(|| format!(" and {more} more"))
-        .unwrap_or_default();
+    let more = match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
     format!("{}{more}", named.join(", "))
 }
 
@@ -142,7 +143,7 @@ mod tests {
             .owner_id("123456789012")
             .attachment(attachment.build());
         let refused = ResourceError::new(Cause::Transient, "ec2:DeleteSubnet gave DependencyViolation");
-        let named = with(refused, vec![interface(&balancer.build())]);
+        let named = with(refused, &[interface(&balancer.build())]);
         assert_eq!(named.cause, Cause::Transient);
         assert_eq!(
             named.message,

@@ -126,13 +126,12 @@ async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Output
 
 fn item(gateway: aws_sdk_ec2::types::NatGateway) -> Option<Item<Outputs>> {
     let state = gateway.state.filter(|state| *state != NatGatewayState::Deleted)?;
-    let readiness = match &state {
-        NatGatewayState::Failed => {
-            let code = gateway.failure_code.as_deref().unwrap_or("no code");
-            let message = gateway.failure_message.as_deref().unwrap_or("no message");
-            Readiness::Failed(format!("AWS could not make it: {code}: {message}"))
-        }
-        state => readiness(Some(state.as_str())),
+    let readiness = if state == NatGatewayState::Failed {
+        let code = gateway.failure_code.as_deref().unwrap_or("no code");
+        let message = gateway.failure_message.as_deref().unwrap_or("no message");
+        Readiness::Failed(format!("AWS could not make it: {code}: {message}"))
+    } else {
+        readiness(Some(state.as_str()))
     };
     let address = gateway.nat_gateway_addresses.into_iter().flatten().next();
     let id = gateway.nat_gateway_id?;

@@ -105,7 +105,10 @@ impl Resource for Vpc {
         let sent = clients.ec2().await?.delete_vpc().vpc_id(&id).send().await;
         let in_use = sent.as_ref().is_err_and(is_in_use);
         match deleted("ec2:DeleteVpc", sent) {
-            Err(error) if in_use => Err(name_contents(clients, &Mark::of(target)?, &id, error).await),
+            Err(error) if in_use => {
+                let mark = Mark::of(target)?;
+                Err(Box::pin(name_contents(clients, &mark, &id, error)).await)
+            }
             other => other,
         }
     }

@@ -81,7 +81,7 @@ impl Resource for Zones {
             if let Some(kept) = kept(inputs, &before) {
                 return Ok(Some(seen(kept)));
             }
-            let offer = ask(clients, inputs).await?;
+            let offer = Box::pin(ask(clients, inputs)).await?;
             Ok(outputs(&choose(inputs, &offer, &before)?).map(seen))
         }))
         .await
@@ -151,12 +151,12 @@ fn choose(inputs: &Inputs, offer: &Offer, before: &[String]) -> Result<Vec<Strin
             .collect();
         let distinct: BTreeSet<&String> = names.iter().collect();
         return if !wrong.is_empty() {
-            Err(refuse(offer, wrong.join("; ")))
+            Err(refuse(offer, &wrong.join("; ")))
         } else if distinct.len() != names.len() || !matches!(names.len(), 2 | 3) {
             let names = names.join(", ");
             Err(refuse(
                 offer,
-                format!("two or three different zones are needed, not {names}"),
+                &format!("two or three different zones are needed, not {names}"),
             ))
         } else {
             Ok(names.clone())
@@ -166,7 +166,7 @@ fn choose(inputs: &Inputs, offer: &Offer, before: &[String]) -> Result<Vec<Strin
     if !matches!(count, 2 | 3) {
         return Err(refuse(
             offer,
-            format!("two or three zones are needed, not {count}"),
+            &format!("two or three zones are needed, not {count}"),
         ));
     }
     let fit = |zone: &&String| !before.contains(*zone) && unfit(inputs, offer, zone).is_none();
@@ -185,7 +185,7 @@ fn choose(inputs: &Inputs, offer: &Offer, before: &[String]) -> Result<Vec<Strin
         chosen.len(),
         why.join("; ")
     );
-    Err(refuse(offer, why))
+    Err(refuse(offer, &why))
 }
 
 /// Why a zone will not do.
@@ -205,7 +205,7 @@ fn unfit(inputs: &Inputs, offer: &Offer, zone: &str) -> Option<String> {
     Some(format!("{zone} has no {}", lacking.join(" and no ")))
 }
 
-fn refuse(offer: &Offer, why: String) -> ResourceError {
+fn refuse(offer: &Offer, why: &str) -> ResourceError {
     ResourceError::permanent(format!("no zones could be chosen in {}: {why}", offer.region)).hint(
         "choose other instance types, another region, or zones by name (network.zones) in the stack file",
     )
