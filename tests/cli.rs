@@ -209,3 +209,19 @@ fn errors_are_documents_where_json_is_asked_for() {
     assert_eq!(error["error"]["exitCode"], 2);
     assert!(!error["error"]["hints"].as_array().unwrap().is_empty(), "{error}");
 }
+
+#[cfg(not(feature = "aws"))]
+#[test]
+fn a_build_without_aws_says_so_where_the_state_is_in_a_bucket() {
+    let sandbox = Sandbox::new();
+    let stack = "name: demo\ncluster: {provider: kwok}\nverify: off\nstate: {s3: {bucket: abc}}\n";
+    sandbox.write("stackup.yaml", stack);
+    for verb in [
+        &["state", "list"][..],
+        &["state", "init"],
+        &["state", "unlock"],
+        &["destroy", "--yes"],
+    ] {
+        sandbox.stackup(verb).ends(2).says("has no AWS in it");
+    }
+}

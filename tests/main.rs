@@ -25,6 +25,8 @@ mod conformance;
 #[cfg(all(feature = "faults", feature = "kubernetes"))]
 mod faults;
 #[cfg(feature = "kubernetes")]
+mod full_stack;
+#[cfg(feature = "kubernetes")]
 mod interruptions;
 #[cfg(feature = "kubernetes")]
 mod kind;

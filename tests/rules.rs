@@ -305,6 +305,7 @@ fn every_kind_is_documented() {
             "/nowhere".into(),
             key,
             Arc::new(drop),
+            None,
         )));
     }
     let names: BTreeSet<&str> = kinds.iter().map(|kind| kind.name()).collect();

@@ -17,6 +17,7 @@ mod network;
 mod preflight;
 mod price;
 mod reap;
+mod state;
 mod sweep;
 mod tags;
 mod token;
@@ -28,9 +29,10 @@ use crate::resource::{Kind, kind};
 pub use audit::{Audited, Left, audit};
 pub use clients::Clients;
 pub use expand::expand;
-pub use preflight::{ACTIONS, Place, Problem, preflight};
+pub use preflight::{ACTIONS, Problem, misplaced, preflight};
 pub use price::{Price, price};
 pub use reap::{Tagged, stacks};
+pub use state::{Bucket, Lack, S3Store, make_bucket};
 pub use token::{Identity, Token, identity, token};
 
 /// All kinds of this room.

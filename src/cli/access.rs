@@ -15,8 +15,9 @@ pub(super) fn clusters(
     folder: &Path,
     key: Secret<Vec<u8>>,
     warn: Arc<dyn Fn(String) + Send + Sync>,
+    cloud: &super::cloud::Cloud,
 ) -> Clusters {
-    crate::kubernetes::Clusters::new(folder.to_owned(), key, warn)
+    crate::kubernetes::Clusters::new(folder.to_owned(), key, warn, super::cloud::tokens(cloud))
 }
 
 #[cfg(feature = "kubernetes")]
@@ -63,7 +64,12 @@ pub(super) use without::expand;
 pub(super) struct Clusters;
 
 #[cfg(not(feature = "kubernetes"))]
-pub(super) fn clusters(_: &Path, _: Secret<Vec<u8>>, _: Arc<dyn Fn(String) + Send + Sync>) -> Clusters {
+pub(super) fn clusters(
+    _: &Path,
+    _: Secret<Vec<u8>>,
+    _: Arc<dyn Fn(String) + Send + Sync>,
+    _: &super::cloud::Cloud,
+) -> Clusters {
     Clusters
 }
 

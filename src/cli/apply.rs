@@ -1,22 +1,25 @@
 use std::time::Instant;
 
 use clap::Args;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
     arguments::{Format, Global},
+    cloud,
     confirm::confirm,
     context::{self, Environment, Screen, Session},
-    diff::planned,
-    error::CliError,
+    diff::{expected, planned},
+    error::{CliError, exit_of},
     exit::Exit,
     run::{print, tell_person},
     signals, status, verify,
 };
 use crate::{
-    engine::{Executed, Refreshed, execute},
-    model::{Action, EventKind, Outcome, Plan, Report, Verb},
+    engine::{Executed, Refreshed, critical_path, execute},
+    model::{Action, Event, EventKind, Events, Outcome, Plan, Report, Verb},
     output::{self, Ending},
     resource::{Observed, Readiness},
+    state::StateError,
 };
 
 const EXAMPLES: &str = "\
@@ -43,6 +46,9 @@ pub(super) struct Apply {
     /// Show long values of the plan whole
     #[arg(long)]
     full: bool,
+    /// Tell at the end which chain of resources took the time
+    #[arg(long)]
+    timings: bool,
 }
 
 impl Apply {
@@ -54,8 +60,20 @@ impl Apply {
     ) -> Result<Exit, CliError> {
         let began = Instant::now();
         let opened = context::open(global, environment)?;
-        let level = opened.model.verify.filter(|_| !self.no_verify);
         let mut session = Session::open(opened, environment, Some("apply"), self.adopt).await?;
+        let ended = self.with(&mut session, began, global, screen).await;
+        session.close().await;
+        ended
+    }
+
+    async fn with(
+        self,
+        session: &mut Session,
+        began: Instant,
+        global: &Global,
+        screen: &Screen,
+    ) -> Result<Exit, CliError> {
+        let level = session.opened.model.verify.filter(|_| !self.no_verify);
         let unfinished = session.unfinished();
         if session.loaded.unfinished {
             say(
@@ -67,23 +85,31 @@ impl Apply {
             );
             session.run.events.send(EventKind::Resumed { unfinished });
         }
-        let (plan, refreshed) = planned(&session, &session.opened.wanted).await?;
+        cloud::at_its_place(session).await?;
+        let (plan, refreshed) = planned(session, &session.opened.wanted).await?;
         let nothing = !plan.summary().pending() && standing(&plan, &refreshed) && !session.loaded.unfinished;
         if global.output == Format::Text && !global.quiet {
-            print(&output::plan_text(&plan, &screen.out, self.full, None));
+            let expected = expected(&session.run, &plan, &refreshed);
+            print(&output::plan_text(&plan, &screen.out, self.full, expected));
         }
         let mut exit = Exit::Done;
         if !nothing {
+            for warning in cloud::look_ahead(session, &plan).await? {
+                say(global, &format!("warning: {warning}"));
+            }
             if plan.summary().pending() {
                 confirm(screen, &format!("Apply this to {}?", plan.stack), self.yes)?;
             }
-            let executed = carry_out(&mut session, Verb::Apply, &plan, refreshed, screen).await?;
-            exit = ended(&mut session, Verb::Apply, &executed, began, global, screen)?;
+            let executed = carry_out(session, Verb::Apply, &plan, refreshed, screen).await?;
+            exit = ended(session, Verb::Apply, &executed, began, global, screen)?;
+            if self.timings {
+                tell_timings(&executed.report, global, screen);
+            }
         }
         if exit == Exit::Done
             && let Some(level) = level
         {
-            exit = verify::after_apply(&mut session, level, global, screen).await?;
+            exit = verify::after_apply(session, level, global, screen).await?;
         }
         Ok(exit)
     }
@@ -96,6 +122,16 @@ fn standing(plan: &Plan, refreshed: &Refreshed) -> bool {
             matches!(&found.seen, crate::engine::Seen::Known(Observed::Live(live)) if live.readiness == Readiness::Ready)
         })
     })
+}
+
+/// Tells which chain of resources made a run as long as it was.
+pub(super) fn tell_timings(report: &Report, global: &Global, screen: &Screen) {
+    if global.output == Format::Text && !global.quiet {
+        print(&output::timings_text(
+            &critical_path(&report.timings),
+            &screen.out,
+        ));
+    }
 }
 
 /// Writes a line for a person who watches a run.
@@ -116,7 +152,45 @@ pub(super) async fn carry_out(
     if let Some(canceller) = session.canceller.take() {
         signals::listen(canceller)?;
     }
-    let events = session.run.events.clone();
+    let telling = session
+        .events
+        .take()
+        .map(|receiver| tell_while(&session.run.events, verb, plan, receiver, screen));
+    let loaded = session.loaded.clone();
+    let executed = execute(
+        &session.run,
+        verb,
+        plan,
+        refreshed,
+        session.store.as_mut(),
+        loaded,
+    )
+    .await;
+    session.fall_silent();
+    if let Some(telling) = telling {
+        telling.end().await;
+    }
+    Ok(executed?)
+}
+
+/// Who tells a run's events, until they end.
+pub(super) struct Telling(tokio::task::JoinHandle<()>);
+
+impl Telling {
+    /// The run is over; a teller that is stuck on a dead terminal must not hold the exit up.
+    pub(super) async fn end(self) {
+        drop(tokio::time::timeout(std::time::Duration::from_secs(2), self.0).await);
+    }
+}
+
+/// Begins to tell what happens in a run.
+pub(super) fn tell_while(
+    events: &Events,
+    verb: Verb,
+    plan: &Plan,
+    receiver: UnboundedReceiver<Event>,
+    screen: &Screen,
+) -> Telling {
     events.send(EventKind::RunStarted {
         verb,
         stack: plan.stack.clone(),
@@ -124,24 +198,13 @@ pub(super) async fn carry_out(
     events.send(EventKind::Planned {
         summary: plan.summary(),
     });
-    let telling = session.events.take().map(|receiver| {
-        let (view, style) = (screen.view, screen.err);
-        // Text goes beside the data, events are the data.
-        let out: Box<dyn std::io::Write + Send> = match view {
-            output::View::Json => Box::new(std::io::stdout()),
-            output::View::Terminal | output::View::Lines | output::View::Quiet => Box::new(std::io::stderr()),
-        };
-        tokio::spawn(output::show(receiver, view, style, out))
-    });
-    let loaded = session.loaded.clone();
-    let executed = execute(&session.run, verb, plan, refreshed, &mut session.store, loaded).await;
-    drop(events);
-    session.fall_silent();
-    if let Some(telling) = telling {
-        // The run is over; a teller that is stuck on a dead terminal must not hold the exit up.
-        drop(tokio::time::timeout(std::time::Duration::from_secs(2), telling).await);
-    }
-    Ok(executed?)
+    let (view, style) = (screen.view, screen.err);
+    // Text goes beside the data, events are the data.
+    let out: Box<dyn std::io::Write + Send> = match view {
+        output::View::Json => Box::new(std::io::stdout()),
+        output::View::Terminal | output::View::Lines | output::View::Quiet => Box::new(std::io::stderr()),
+    };
+    Telling(tokio::spawn(output::show(receiver, view, style, out)))
 }
 
 /// Tells how a run ended and what that means for the exit code.
@@ -157,18 +220,7 @@ pub(super) fn ended(
     session.loaded.unfinished = false;
     let report = &executed.report;
     if let Some(error) = &executed.lost {
-        let mut error = CliError::new(
-            Exit::Failed,
-            format!(
-                "could not {error}: nothing further was begun, and what was begun is in the state before it"
-            ),
-        )
-        .source_of(error);
-        error.hints.push(format!(
-            "make room there, then run 'stackup {}' again: it goes on from here",
-            name(verb)
-        ));
-        return Err(error);
+        return Err(lost(error, verb));
     }
     if global.output == Format::Text && !global.quiet {
         let stands = if verb == Verb::Apply {
@@ -188,6 +240,30 @@ pub(super) fn ended(
         print(&output::report_text(&ending, &screen.out));
     }
     Ok(exit(report))
+}
+
+/// The state could not be written any more, so that the run ended.
+fn lost(error: &StateError, verb: Verb) -> CliError {
+    let again = format!("run 'stackup {}' again: it goes on from here", name(verb));
+    let after = "nothing further was begun, and what was begun is in the state before it";
+    match error {
+        StateError::Fenced { .. } => CliError::new(Exit::Locked, format!("{error}: {after}")).hint(format!(
+            "when the other one has ended (see 'stackup state unlock'), {again}"
+        )),
+        StateError::Remote { source, .. } => {
+            CliError::new(exit_of(source), format!("could not {error}: {after}"))
+                .source_of(error)
+                .hint(format!("when the store answers, {again}"))
+        }
+        StateError::Damaged { .. }
+        | StateError::Newer { .. }
+        | StateError::UnknownFeature { .. }
+        | StateError::OtherStack { .. }
+        | StateError::Locked(_)
+        | StateError::Io { .. } => CliError::new(Exit::Failed, format!("could not {error}: {after}"))
+            .source_of(error)
+            .hint(format!("make room there, then {again}")),
+    }
 }
 
 fn name(verb: Verb) -> &'static str {
@@ -210,7 +286,7 @@ fn next(verb: Verb, report: &Report) -> Vec<String> {
     next.iter().map(|command| (*command).to_owned()).collect()
 }
 
-fn exit(report: &Report) -> Exit {
+pub(super) fn exit(report: &Report) -> Exit {
     match report.outcome {
         Outcome::Stopped(stop) => Exit::Signal(stop),
         Outcome::Done => Exit::Done,

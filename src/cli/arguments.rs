@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::{apply, completion, destroy, diff, init, kubeconfig, output, state, status, verify};
+#[cfg(feature = "aws")]
+use super::{reap, token};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,8 +93,14 @@ pub(super) enum Verbs {
     Output(output::Output),
     /// Take everything of the stack down
     Destroy(destroy::Destroy),
+    /// Take down stacks of AWS whose lifetime is over, by their tags alone
+    #[cfg(feature = "aws")]
+    Reap(reap::Reap),
     /// Print or write the kubeconfig of the stack's cluster
     Kubeconfig(kubeconfig::Kubeconfig),
+    /// Print a token for a cluster of EKS, as kubectl's credential plugins do
+    #[cfg(feature = "aws")]
+    Token(token::Token),
     /// Look at and mend what stackup remembers
     State(state::State),
     /// Say what is installed and reachable here, and what to do about what is not

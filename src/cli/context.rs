@@ -3,8 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    io::{IsTerminal as _, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{IsTerminal as _, Read as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -14,9 +13,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::{
     access,
     arguments::{Colour, Format, Global},
-    cluster,
+    cloud, cluster,
     error::CliError,
     exit::Exit,
+    lifetime,
+    run::tell_person,
+    store::{left_behind, store},
 };
 use crate::{
     engine::{Cancel, Canceller, Run},
@@ -25,8 +27,11 @@ use crate::{
     output::{Style, View},
     resource::{Registry, Stack, Wanted},
     stack,
-    state::{FileStore, Holder, KeyedHash, Loaded, Snapshot, Status, Store as _, hex},
+    state::{Holder, KeyedHash, Loaded, SharedStore, Snapshot, Status, hex, make_folder},
 };
+
+/// The bytes of a stack's key.
+const KEY: usize = 32;
 
 /// The environment, as it was when the program started.
 #[derive(Debug)]
@@ -186,13 +191,14 @@ pub(super) fn open(global: &Global, environment: &Environment) -> Result<Opened,
 pub(super) struct Session {
     pub(super) opened: Opened,
     pub(super) run: Run,
-    pub(super) store: FileStore,
+    pub(super) store: Box<dyn SharedStore>,
     pub(super) loaded: Loaded,
     #[cfg_attr(
         not(feature = "kubernetes"),
         expect(dead_code, reason = "without Kubernetes there is nothing to ask")
     )]
     pub(super) clusters: access::Clusters,
+    pub(super) cloud: cloud::Cloud,
     pub(super) canceller: Option<Canceller>,
     pub(super) events: Option<UnboundedReceiver<Event>>,
     /// Where servers' warnings are told while someone listens.
@@ -202,21 +208,29 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Opens the state. With `verb` the folder is made and the lock taken; without, nothing is written.
+    /// Opens the state. With `verb` the folder is made and the lock taken, and [`Session::close`] gives it back; without,
+    /// nothing is written.
     pub(super) async fn open(
-        opened: Opened,
+        mut opened: Opened,
         environment: &Environment,
         verb: Option<&str>,
         adopt: bool,
     ) -> Result<Self, CliError> {
-        let mut store = FileStore::new(opened.folder.clone(), &opened.model.name);
+        let mut store = store(&opened.model, &opened.folder, random(32)?).await?;
         if let Some(verb) = verb {
-            store.prepare()?;
-            store.lock(&holder(verb))?;
+            make_folder(&opened.folder)?;
+            store.lock(&holder(verb)).await?;
         }
-        let found = store.load().await?;
+        let found = read(store.as_mut(), &opened, verb.is_some()).await;
+        let (found, key) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                give_back(store.as_mut()).await;
+                return Err(error);
+            }
+        };
         let known = found.is_some();
-        let loaded = match found {
+        let mut loaded = match found {
             Some(loaded) => loaded,
             None => Loaded {
                 snapshot: Snapshot::new(&opened.model.name, random(16)?, random(16)?),
@@ -224,7 +238,8 @@ impl Session {
                 notes: Vec::new(),
             },
         };
-        let hash = KeyedHash::new(key(&opened.folder, verb.is_some())?);
+        lifetime::stamp(&mut opened, &mut loaded.snapshot);
+        let hash = KeyedHash::new(key);
         let (events, receiver) = Events::channel();
         for note in &loaded.notes {
             events.send(EventKind::Warning {
@@ -242,9 +257,15 @@ impl Session {
                 });
             }
         });
-        let clusters = access::clusters(&opened.folder, hash.key().clone(), warn);
+        let cloud = cloud::cloud(&opened.model);
+        let clusters = access::clusters(&opened.folder, hash.key().clone(), warn, &cloud);
         let local = Arc::new(Local::new(opened.folder.clone(), environment.programs()));
-        let registry = Registry::new(local::kinds(&local).into_iter().chain(access::kinds(&clusters)));
+        let kinds = [
+            local::kinds(&local),
+            access::kinds(&clusters),
+            cloud::kinds(&cloud),
+        ];
+        let registry = Registry::new(kinds.into_iter().flatten());
         let stack = Stack {
             name: opened.model.name.clone(),
             uid: loaded.snapshot.uid.clone(),
@@ -264,11 +285,17 @@ impl Session {
             store,
             loaded,
             clusters,
+            cloud,
             canceller: Some(canceller),
             events: Some(receiver),
             warnings,
             known,
         })
+    }
+
+    /// Gives the lock back.
+    pub(super) async fn close(&mut self) {
+        give_back(self.store.as_mut()).await;
     }
 
     /// Nothing is told any more: the teller ends once every sender is gone.
@@ -301,7 +328,7 @@ impl Session {
     clippy::disallowed_methods,
     reason = "who holds the lock since when is told by the real clock"
 )]
-fn holder(verb: &str) -> Holder {
+pub(super) fn holder(verb: &str) -> Holder {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map(|host| host.trim().to_owned());
     Holder {
         pid: std::process::id(),
@@ -311,38 +338,39 @@ fn holder(verb: &str) -> Holder {
     }
 }
 
-/// The stack's key for hashes of secret values: 0600 beside the state, made by the first run that writes.
-fn key(folder: &Path, make: bool) -> Result<Secret<Vec<u8>>, CliError> {
-    let path = folder.join("key");
-    let failed = |error: &std::io::Error| {
-        CliError::new(
-            Exit::Failed,
-            format!("could not read or write {}", path.display()),
-        )
-        .cause(error)
-    };
-    match std::fs::read(&path) {
-        Ok(key) if key.len() >= 32 => return Ok(Secret::new(key)),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&error)),
-        Ok(_) | Err(_) => {}
+/// What the store has of the stack, and the key for hashes of secret values, which the first run that writes makes.
+async fn read(
+    store: &mut dyn SharedStore,
+    opened: &Opened,
+    writes: bool,
+) -> Result<(Option<Loaded>, Secret<Vec<u8>>), CliError> {
+    let found = store.load().await?;
+    if found.is_none() {
+        left_behind(&opened.model, &opened.folder)?;
     }
-    let key = bytes(32)?;
-    if make {
-        let mut options = std::fs::OpenOptions::new();
-        let written = options
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path);
-        written
-            .and_then(|mut file| file.write_all(&key).and_then(|()| file.sync_all()))
-            .map_err(|error| failed(&error))?;
+    if let Some(key) = store.key().await?.filter(|key| key.len() >= KEY) {
+        return Ok((found, Secret::new(key)));
     }
-    Ok(Secret::new(key))
+    let key = bytes(KEY)?;
+    if writes {
+        store.keep_key(&key).await?;
+    }
+    Ok((found, Secret::new(key)))
 }
 
-fn random(digits: usize) -> Result<String, CliError> {
+/// Gives the lock back. One that cannot be given back lapses by itself.
+async fn give_back(store: &mut dyn SharedStore) {
+    if let Err(error) = store.release().await {
+        let error = CliError::from(error);
+        tell_person(&format!(
+            "warning: the lock could not be given back and will lapse: {}",
+            error.message
+        ));
+    }
+}
+
+/// Hexadecimal digits that nobody has had before.
+pub(super) fn random(digits: usize) -> Result<String, CliError> {
     Ok(hex(&bytes(digits / 2)?))
 }
 

@@ -3,9 +3,9 @@ use std::{path::Path, time::Instant};
 use clap::Args;
 
 use super::{
-    apply::{carry_out, ended, say},
+    apply::{carry_out, ended, say, tell_timings},
     arguments::{Format, Global},
-    cluster,
+    cloud, cluster,
     confirm::confirm,
     context::{self, Environment, Opened, Screen, Session},
     diff::planned,
@@ -16,7 +16,6 @@ use super::{
 use crate::{
     model::{EventKind, Verb},
     output,
-    state::Store as _,
 };
 
 const EXAMPLES: &str = "\
@@ -31,6 +30,9 @@ pub(super) struct Destroy {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
+    /// Tell at the end which chain of resources took the time
+    #[arg(long)]
+    timings: bool,
 }
 
 impl Destroy {
@@ -46,18 +48,40 @@ impl Destroy {
         let folder = model.folder.join(".stackup").join(&model.name);
         let cluster = cluster::part(&model)?.cluster;
         let name = model.name.clone();
-        if !folder.exists() {
+        if model.state.is_none() && !folder.exists() {
             return Ok(nothing(&name, global));
         }
         let opened = Opened {
             cluster,
             wanted: Vec::new(),
-            folder: folder.clone(),
+            folder,
             model,
         };
         let mut session = Session::open(opened, environment, Some("destroy"), false).await?;
+        let ended = self.with(&mut session, began, global, screen).await;
+        session.close().await;
+        if ended.as_ref().is_ok_and(|(_, gone)| *gone) {
+            tidy(&session.opened.folder)?;
+        }
+        ended.map(|(exit, _)| exit)
+    }
+
+    /// How it ended, and whether nothing is left to remember.
+    async fn with(
+        self,
+        session: &mut Session,
+        began: Instant,
+        global: &Global,
+        screen: &Screen,
+    ) -> Result<(Exit, bool), CliError> {
+        let name = session.opened.model.name.clone();
         if !session.known {
-            return Ok(nothing(&name, global));
+            let remote = session.opened.model.state.is_some();
+            if remote {
+                // Nothing but the key that this run made is there.
+                session.store.clear().await?;
+            }
+            return Ok((nothing(&name, global), remote));
         }
         if session.loaded.unfinished {
             let unfinished = session.unfinished();
@@ -70,22 +94,37 @@ impl Destroy {
             );
             session.run.events.send(EventKind::Resumed { unfinished });
         }
-        let (plan, refreshed) = planned(&session, &[]).await?;
+        cloud::at_its_place(session).await?;
+        let vpc = network(session);
+        let (plan, refreshed) = planned(session, &[]).await?;
         if global.output == Format::Text && !global.quiet {
             print(&output::plan_text(&plan, &screen.out, false, None));
         }
         let mut exit = Exit::Done;
         if !plan.steps.is_empty() {
             confirm(screen, &format!("Destroy all of {name}?"), self.yes)?;
-            let executed = carry_out(&mut session, Verb::Destroy, &plan, refreshed, screen).await?;
-            exit = ended(&mut session, Verb::Destroy, &executed, began, global, screen)?;
+            let executed = carry_out(session, Verb::Destroy, &plan, refreshed, screen).await?;
+            exit = ended(session, Verb::Destroy, &executed, began, global, screen)?;
+            if self.timings {
+                tell_timings(&executed.report, global, screen);
+            }
         }
-        if exit == Exit::Done && session.loaded.snapshot.resources.is_empty() {
+        let gone = exit == Exit::Done && session.loaded.snapshot.resources.is_empty();
+        if gone {
+            // What is left keeps the state: the same command looks again.
+            cloud::audit(session, vpc).await?;
             session.store.clear().await?;
-            tidy(&folder)?;
         }
-        Ok(exit)
+        Ok((exit, gone))
     }
+}
+
+/// The network that the cluster was in, as the state remembers it.
+fn network(session: &Session) -> Option<String> {
+    let resources = &session.loaded.snapshot.resources;
+    let outputs = resources.values().map(|entry| &entry.remembered.outputs);
+    let mut ids = outputs.filter_map(|outputs| outputs.get("vpcId")?.as_str().map(str::to_owned));
+    ids.next()
 }
 
 fn nothing(name: &str, global: &Global) -> Exit {

@@ -1,16 +1,17 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
 use super::{
     arguments::{Format, Global},
+    cloud,
     context::{self, Environment, Screen, Session},
     error::{CliError, stays},
     exit::Exit,
     run::print,
 };
 use crate::{
-    engine::{Refreshed, lint, plan, refresh},
+    engine::{self, Refreshed, Run, lint, plan, refresh},
     model::Plan,
     output,
     resource::Wanted,
@@ -62,14 +63,18 @@ impl Diff {
         screen: &Screen,
     ) -> Result<Exit, CliError> {
         let opened = context::open(global, environment)?;
-        let session = Session::open(opened, environment, None, self.adopt).await?;
-        let (plan, _) = planned(&session, &session.opened.wanted).await?;
+        let mut session = Session::open(opened, environment, None, self.adopt).await?;
+        cloud::at_its_place(&mut session).await?;
+        let (plan, refreshed) = planned(&session, &session.opened.wanted).await?;
         let format = self.format.unwrap_or(match global.output {
             Format::Text => PlanFormat::Text,
             Format::Json => PlanFormat::Json,
         });
         print(&match format {
-            PlanFormat::Text => output::plan_text(&plan, &screen.out, self.full, None),
+            PlanFormat::Text => {
+                let expected = expected(&session.run, &plan, &refreshed);
+                output::plan_text(&plan, &screen.out, self.full, expected)
+            }
             PlanFormat::Json => output::plan_json(&plan).to_string(),
             PlanFormat::Markdown => output::plan_markdown(&plan),
         });
@@ -84,6 +89,12 @@ impl Diff {
             Exit::Done
         })
     }
+}
+
+/// How long a plan usually takes, where that is worth telling.
+pub(super) fn expected(run: &Run, plan: &Plan, refreshed: &Refreshed) -> Option<Duration> {
+    let total = engine::expected(plan, refreshed, &run.registry).total;
+    Some(total).filter(|total| *total >= Duration::from_mins(1))
 }
 
 /// Looks at everything and compares.

@@ -1,4 +1,4 @@
-use std::error::Error;
+use std::{error::Error, path::Path};
 
 use serde_json::{Value, json};
 
@@ -138,11 +138,15 @@ impl From<StateError> for CliError {
             StateError::Damaged { backup, path, .. } => {
                 let cli = Self::new(Exit::Damaged, error.to_string());
                 match backup {
-                    Some(backup) => cli.hint(format!(
-                        "the newest backup that can be read is {}: copy it to {} and run 'stackup diff'",
-                        backup.display(),
-                        path.with_file_name("state.json").display()
-                    )),
+                    Some(backup) => {
+                        let (backup, state) = (backup.display(), of_snapshot(path));
+                        cli.hint(if is_remote(path) {
+                            format!("the newest backup that can be read is {backup}: run 'aws s3 cp {backup} {state}', then 'stackup diff'")
+                        } else {
+                            format!("the newest backup that can be read is {backup}: copy it to {state} and run 'stackup diff'")
+                        })
+                    }
+                    None if is_remote(path) => cli.hint("nothing was changed, and no backup of it can be read: fetch a former version of the object, which a versioned bucket keeps"),
                     None => cli.hint("nothing was changed, and no backup of it can be read: restore that folder from a copy of your own"),
                 }
             }
@@ -152,8 +156,16 @@ impl From<StateError> for CliError {
             StateError::OtherStack { .. } => {
                 Self::new(Exit::Refused, error.to_string()).hint("give the stack its former name, or move that folder away")
             }
-            StateError::Locked(_) => Self::new(Exit::Locked, error.to_string())
-                .hint("wait until it has ended; the lock goes with its process"),
+            StateError::Locked(_) => Self::new(Exit::Locked, error.to_string()).hint(
+                "wait until it has ended; the lock goes with its process, in a bucket a minute after its last sign of life",
+            ),
+            StateError::Fenced { .. } => Self::new(Exit::Locked, error.to_string())
+                .hint("see with 'stackup state unlock' whether it has ended, then run the same command again"),
+            StateError::Remote { source, .. } => {
+                let mut cli = Self::new(exit_of(source), format!("could not {error}"));
+                cli.hints.extend(source.hint.clone());
+                cli
+            }
             StateError::Io { .. } => Self::new(Exit::Failed, format!("could not {error}"))
                 .hint("make room or give the right to write there, then run the same command again: nothing is lost"),
         };
@@ -162,6 +174,22 @@ impl From<StateError> for CliError {
         }
         cli
     }
+}
+
+/// Whether a path of the state is in a bucket.
+fn is_remote(path: &Path) -> bool {
+    path.starts_with("s3:")
+}
+
+/// The snapshot that this file or object of a state belongs to.
+fn of_snapshot(path: &Path) -> String {
+    let folder = path.parent().unwrap_or(path);
+    let folder = if folder.ends_with("journal") {
+        folder.parent().unwrap_or(folder)
+    } else {
+        folder
+    };
+    folder.join("state.json").display().to_string()
 }
 
 /// The exit code of a failed call.
@@ -179,5 +207,36 @@ pub(crate) fn stays(run: &crate::engine::Run) -> impl Fn(&Found) -> bool + '_ {
         run.registry
             .get(found.kind())
             .is_ok_and(|kind| kind.stays(&found.target))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backup_of_a_state_in_a_bucket_goes_back_with_one_command() {
+        let damaged = |path: &str, backup: Option<&str>| {
+            CliError::from(StateError::Damaged {
+                path: path.into(),
+                offset: 0,
+                what: "it is empty".into(),
+                backup: backup.map(Into::into),
+            })
+        };
+        let backup = "s3://b/k/demo/backups/state-00000001.json";
+        for path in ["state.json", "journal/00000002"] {
+            let told = damaged(&format!("s3://b/k/demo/{path}"), Some(backup));
+            let copy = format!("aws s3 cp {backup} s3://b/k/demo/state.json");
+            assert!(told.hints[0].contains(&copy), "{:?}", told.hints);
+        }
+        let told = damaged("s3://b/k/state.json", None);
+        assert!(told.hints[0].contains("former version"), "{:?}", told.hints);
+        let told = damaged(".stackup/demo/journal.ndjson", Some(".stackup/demo/backups/x"));
+        assert!(
+            told.hints[0].contains("copy it to .stackup/demo/state.json"),
+            "{:?}",
+            told.hints
+        );
     }
 }

@@ -23,7 +23,8 @@ pub(super) struct Init {
     /// The stack's name
     #[arg(default_value = "demo")]
     name: String,
-    /// Where it runs: kind (containers on this machine), kwok (a rehearsal with simulated nodes), existing
+    /// Where it runs: kind (containers on this machine), kwok (a rehearsal with simulated nodes), eks (AWS),
+    /// existing
     #[arg(long, default_value = "kind")]
     provider: String,
     /// Write over a file that is there

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::{
     arguments::Global,
+    cloud,
     context::{Environment, Screen},
     error::CliError,
     exit::Exit,
@@ -49,10 +50,13 @@ impl Kubeconfig {
         let failed = |error: LocalError| {
             CliError::new(Exit::Failed, "could not give out the kubeconfig").cause(&error)
         };
-        let config = local::Kubeconfig::read(&PathBuf::from(text("kubeconfig")))
-            .and_then(|config| config.select(&text("context")))
-            .and_then(local::Kubeconfig::embed)
-            .map_err(failed)?;
+        let config = match cloud::kubeconfig(&outputs, &program()) {
+            Some(config) => local::Kubeconfig::parse(&PathBuf::new(), &config.to_string()),
+            None => local::Kubeconfig::read(&PathBuf::from(text("kubeconfig")))
+                .and_then(|config| config.select(&text("context")))
+                .and_then(local::Kubeconfig::embed),
+        }
+        .map_err(failed)?;
         let to = if self.merge {
             let own = environment.kubeconfig().ok_or_else(|| {
                 CliError::new(
@@ -83,4 +87,9 @@ impl Kubeconfig {
         }
         Ok(Exit::Done)
     }
+}
+
+/// This program, as another one can start it.
+fn program() -> String {
+    std::env::current_exe().map_or_else(|_| "stackup".to_owned(), |path| path.display().to_string())
 }

@@ -6,6 +6,8 @@ mod access;
 mod apply;
 mod arguments;
 #[cfg(feature = "kubernetes")]
+#[cfg_attr(not(feature = "aws"), path = "cloudless.rs")]
+mod cloud;
 mod cluster;
 mod collect;
 mod completion;
@@ -19,12 +21,18 @@ mod evidence;
 mod exit;
 mod init;
 mod kubeconfig;
+mod lifetime;
 mod output;
+#[cfg(feature = "aws")]
+mod reap;
 mod run;
 mod schema;
 mod signals;
 mod state;
 mod status;
+mod store;
+#[cfg(feature = "aws")]
+mod token;
 mod validate;
 mod verify;
 mod version;

@@ -70,6 +70,10 @@ async fn dispatch(
         Verbs::Output(output) => output.run(global, environment, screen).await,
         Verbs::Destroy(destroy) => destroy.run(global, environment, screen).await,
         Verbs::Kubeconfig(kubeconfig) => kubeconfig.run(global, environment, screen).await,
+        #[cfg(feature = "aws")]
+        Verbs::Reap(reap) => reap.run(global, environment, screen).await,
+        #[cfg(feature = "aws")]
+        Verbs::Token(token) => token.run(global, environment, screen).await,
         Verbs::State(state) => state.run(global, environment, screen).await,
         Verbs::Doctor => super::doctor::run(global, environment, screen).await,
         Verbs::Schema => Ok(schema::run(screen)),

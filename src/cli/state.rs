@@ -3,21 +3,23 @@ use serde_json::json;
 
 use super::{
     arguments::{Format, Global},
-    context::{Environment, Screen},
+    context::{self, Environment, Screen, Session, holder, random},
     error::CliError,
     exit::Exit,
     output::remembered,
     run::print,
+    store::{make_bucket, store},
 };
-use crate::model::Address;
+use crate::{model::Address, state::StateError};
 
 const EXAMPLES: &str = "\
 Examples:
   stackup state list                     one address a line
   stackup state show k8s/Namespace/monitoring
+  stackup state init                     make the bucket of state.s3, or say what it lacks
   stackup state unlock                   who holds the lock, if someone does";
 
-/// Look at what stackup remembers.
+/// Look at what stackup remembers, and set up where it does.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct State {
@@ -34,7 +36,13 @@ enum StateVerb {
         /// Which
         address: String,
     },
-    /// Say who holds the lock; it goes with its process, so there is nothing to break
+    /// Make the bucket that the stack file names: private, versioned, encrypted, with TLS only
+    Init {
+        /// Also set what a bucket that is there lacks
+        #[arg(long)]
+        mend: bool,
+    },
+    /// Say who holds the lock; remove one in a bucket whose holder gives no sign of life any more
     Unlock,
 }
 
@@ -45,37 +53,66 @@ impl State {
         environment: &Environment,
         _: &Screen,
     ) -> Result<Exit, CliError> {
-        let session = remembered(global, environment).await?;
-        let resources = &session.loaded.snapshot.resources;
         match self.verb {
-            StateVerb::List => match global.output {
-                Format::Json => print(&json!(resources.keys().collect::<Vec<_>>()).to_string()),
-                Format::Text => {
-                    let lines: Vec<&str> = resources.keys().map(Address::as_str).collect();
-                    print(&lines.join("\n"));
-                }
-            },
-            StateVerb::Show { address } => {
-                let entry = Address::parse(&address)
-                    .ok()
-                    .and_then(|address| resources.get(&address))
-                    .ok_or_else(|| {
-                        CliError::new(Exit::Usage, format!("nothing is remembered of '{address}'"))
-                            .hint("see what is with 'stackup state list'")
-                    })?;
-                print(&format!("{:#}", json!(entry)));
-            }
-            StateVerb::Unlock => match session.store.holder()? {
-                Some(holder) => {
-                    return Err(CliError::new(
-                        Exit::Locked,
-                        format!("the lock is held by {holder}, which is alive"),
-                    )
-                    .hint("wait until it has ended, or end that process; the lock goes with it"));
-                }
-                None => print("Nobody holds the lock."),
-            },
+            StateVerb::Init { mend } => return init(global, environment, mend).await,
+            StateVerb::Unlock => return unlock(global, environment).await,
+            StateVerb::List => list(&remembered(global, environment).await?, global),
+            StateVerb::Show { address } => show(&remembered(global, environment).await?, &address)?,
         }
         Ok(Exit::Done)
     }
+}
+
+fn list(session: &Session, global: &Global) {
+    let addresses = session.loaded.snapshot.resources.keys();
+    print(&match global.output {
+        Format::Json => json!(addresses.collect::<Vec<_>>()).to_string(),
+        Format::Text => addresses.map(Address::as_str).collect::<Vec<_>>().join("\n"),
+    });
+}
+
+fn show(session: &Session, address: &str) -> Result<(), CliError> {
+    let entry = Address::parse(address)
+        .ok()
+        .and_then(|address| session.loaded.snapshot.resources.get(&address))
+        .ok_or_else(|| {
+            CliError::new(Exit::Usage, format!("nothing is remembered of '{address}'"))
+                .hint("see what is with 'stackup state list'")
+        })?;
+    print(&format!("{:#}", json!(entry)));
+    Ok(())
+}
+
+async fn init(global: &Global, environment: &Environment, mend: bool) -> Result<Exit, CliError> {
+    let model = context::model(global, environment)?;
+    let Some(bucket) = &model.state else {
+        return Err(CliError::new(
+            Exit::Usage,
+            "the stack file names no bucket, and the folder .stackup needs no setting up",
+        )
+        .hint("name one as in state: {s3: {bucket: my-bucket}}"));
+    };
+    print(&make_bucket(bucket, mend).await?);
+    Ok(Exit::Done)
+}
+
+/// Neither manifests nor the state are read: what is wrong there must not keep a lock standing.
+async fn unlock(global: &Global, environment: &Environment) -> Result<Exit, CliError> {
+    let model = context::model(global, environment)?;
+    let folder = model.folder.join(".stackup").join(&model.name);
+    let mut store = store(&model, &folder, random(32)?).await?;
+    match store.unlock(&holder("state unlock")).await {
+        Ok(None) => print("Nobody holds the lock."),
+        Ok(Some(gone)) => print(&format!(
+            "Removed the lock of {gone}: it gave no sign of life for longer than its lease."
+        )),
+        Err(StateError::Locked(holder)) => {
+            return Err(
+                CliError::new(Exit::Locked, format!("the lock is held by {holder}, which is alive"))
+                    .hint("wait until it has ended, or end that process; the lock goes with it, in a bucket after a minute"),
+            );
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Exit::Done)
 }

@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::{
     arguments::{Format, Global},
+    cloud,
     context::{self, Environment, Screen, Session},
     diff::planned,
     error::CliError,
@@ -45,7 +46,8 @@ impl Status {
     ) -> Result<Exit, CliError> {
         let Self {} = self;
         let opened = context::open(global, environment)?;
-        let session = Session::open(opened, environment, None, false).await?;
+        let mut session = Session::open(opened, environment, None, false).await?;
+        cloud::at_its_place(&mut session).await?;
         let (plan, refreshed) = planned(&session, &session.opened.wanted).await?;
         let mut parts: std::collections::BTreeMap<String, Part> = std::collections::BTreeMap::new();
         for step in &plan.steps {

@@ -16,6 +16,7 @@ use super::{
     ledger::Ledger,
     node::{Ended, Message},
     start::{Start, conflict, failure},
+    timings::{Clock, critical_path},
     wait::Looker,
 };
 use crate::{
@@ -75,6 +76,7 @@ pub async fn execute(
             .collect(),
         states: vec![State::Open; plan.steps.len()],
         applied: vec![false; plan.steps.len()],
+        clock: Clock::start(plan.steps.len()),
         edges,
         after: HashMap::new(),
         inside: HashMap::new(),
@@ -110,6 +112,7 @@ pub(super) struct Coordinator<'a> {
     pub(super) index: HashMap<Address, usize>,
     states: Vec<State>,
     applied: Vec<bool>,
+    clock: Clock,
     pub(super) edges: Edges,
     /// What could not be asked about before that resource is there.
     pub(super) after: HashMap<Address, Vec<Address>>,
@@ -122,7 +125,8 @@ pub(super) struct Coordinator<'a> {
     /// Steps whose needs are all met and that have not been started.
     ready: Vec<usize>,
     running: JoinSet<(usize, Ended)>,
-    pub(super) looking: JoinSet<Refreshed>,
+    /// One more look at what waited for a step.
+    pub(super) looking: JoinSet<(usize, Refreshed)>,
     started: HashMap<usize, Instant>,
     pub(super) tell: mpsc::Sender<Message>,
     told: mpsc::Receiver<Message>,
@@ -226,6 +230,7 @@ impl Coordinator<'_> {
                 });
                 self.set(i, State::Running);
                 self.started.insert(i, Instant::now());
+                self.clock.started(i);
                 self.running.spawn(async move { (i, node.go().await) });
             }
             Err(error) => self.fail(i, failure(step.action, &error)),
@@ -273,6 +278,7 @@ impl Coordinator<'_> {
         if let Some(applied) = self.applied.get_mut(i)
             && !std::mem::replace(applied, true)
         {
+            self.clock.applied(i);
             self.satisfy(i, Until::Applied);
         }
     }
@@ -287,15 +293,17 @@ impl Coordinator<'_> {
             .filter_map(|(node, needed)| (*needed == until).then_some(*node))
             .collect();
         for node in waiting {
-            self.one_less(node);
+            self.one_less(node, i);
         }
     }
 
-    pub(super) fn one_less(&mut self, node: usize) {
+    /// One need of a step is met, by that other one.
+    pub(super) fn one_less(&mut self, node: usize, by: usize) {
         if let Some(open) = self.edges.open.get_mut(node) {
             *open = open.saturating_sub(1);
             if *open == 0 && self.states.get(node) == Some(&State::Open) {
                 self.ready.push(node);
+                self.clock.ready(node, by);
             }
         }
     }
@@ -328,6 +336,7 @@ impl Coordinator<'_> {
 
     fn succeed(&mut self, i: usize, outputs: Option<Arc<Value>>) {
         self.set(i, State::Ended);
+        self.clock.ended(i);
         let Some(step) = self.plan.steps.get(i) else {
             return;
         };
@@ -337,12 +346,13 @@ impl Coordinator<'_> {
         }
         self.apply(i);
         self.satisfy(i, Until::Ready);
-        self.look_again(step);
+        self.look_again(i, step);
     }
 
     /// A step failed: everything that waits for it, directly or not, is skipped; the others go on.
     fn fail(&mut self, i: usize, failure: Failure) {
         self.set(i, State::Ended);
+        self.clock.ended(i);
         let Some(step) = self.plan.steps.get(i) else {
             return;
         };
@@ -410,6 +420,7 @@ impl Coordinator<'_> {
             .map(|step| step.address.clone())
             .collect();
         self.report.left = left;
+        self.report.timings = self.clock.timings(self.plan);
         let snapshot = self.ledger.snapshot.clone();
         let snapshot = if self.lost.is_some() {
             snapshot
@@ -430,6 +441,7 @@ impl Coordinator<'_> {
             done: report.done.len(),
             failed: report.failed.len(),
             skipped: report.skipped.len(),
+            critical_path: critical_path(&report.timings),
         });
         Executed {
             report,

@@ -36,6 +36,23 @@ impl Thing {
             looks: 9,
         }
     }
+
+    /// Something that stands and gets ready in a moment.
+    pub(super) fn starting(owner: &str) -> Self {
+        Self {
+            size: Value::Null,
+            looks: 0,
+            ..Self::owned(owner)
+        }
+    }
+
+    /// Something that stands and does not get ready.
+    pub(super) fn half_made(owner: &str) -> Self {
+        Self {
+            size: json!("half"),
+            ..Self::owned(owner)
+        }
+    }
 }
 
 /// The cloud.
@@ -100,7 +117,8 @@ impl Cloud {
     }
 }
 
-/// `fake.cluster` and `fake.thing` are found by id, `fake.object` by name, inside a cluster.
+/// `fake.cluster` and `fake.thing` are found by id, `fake.object` by name, inside a cluster; `fake.api` is the way into
+/// one, and objects whose name ends in `-api` live in that.
 #[derive(Debug)]
 pub(super) struct FakeKind {
     pub(super) name: &'static str,
@@ -116,7 +134,7 @@ impl FakeKind {
         thing.looks += 1;
         let readiness = if thing.size == json!("never") {
             Readiness::Failed("it will never work".into())
-        } else if thing.looks > 1 {
+        } else if thing.looks > 1 && thing.size != json!("half") {
             Readiness::Ready
         } else {
             Readiness::NotYet("it starts".into())
@@ -200,7 +218,11 @@ impl Kind for FakeKind {
             },
             records_inputs: !self.object(),
             at_once: 4,
-            expected: None,
+            expected: match self.name {
+                "fake.cluster" => Some(Duration::from_mins(8)),
+                "fake.thing" => Some(Duration::from_secs(30)),
+                _ => None,
+            },
             deadline: Duration::from_secs(20),
             settles: if self.object() {
                 Duration::ZERO
@@ -240,14 +262,26 @@ impl Kind for FakeKind {
             let mut things = self.cloud.things.lock().unwrap();
             things.remove(&target.address);
             if self.name == "fake.cluster" {
-                things.retain(|address, _| !address.as_str().starts_with("fake.object/in-"));
+                things.retain(|address, _| {
+                    let name = address.as_str();
+                    !name.starts_with("fake.object/in-") && !name.starts_with("fake.api/")
+                });
             }
         });
         Box::pin(ready(deleted))
     }
     fn goes_with(&self, target: &Target) -> Option<Address> {
-        let cluster = Address::new("fake.cluster", "main");
-        (self.object() && target.address.name().starts_with("in-")).then_some(cluster)
+        self.lives_in(target)
+            .filter(|_| !self.object() || target.address.name().starts_with("in-"))
+    }
+    fn lives_in(&self, target: &Target) -> Option<Address> {
+        match self.name {
+            "fake.object" if target.address.name().ends_with("-api") => {
+                Some(Address::new("fake.api", "main"))
+            }
+            "fake.object" | "fake.api" => Some(Address::new("fake.cluster", "main")),
+            _ => None,
+        }
     }
 }
 
@@ -370,6 +404,27 @@ pub(super) fn stack(size: &str) -> Vec<Arc<Wanted>> {
             json!({"size": size, "fixed": true}),
             Vec::new(),
         ),
+    ]
+}
+
+/// A cluster, the way into it, an object in there that goes with it, and one that keeps something outside.
+pub(super) fn reached(size: &str) -> Vec<Arc<Wanted>> {
+    let cluster = Address::new("fake.cluster", "main");
+    let api = Address::new("fake.api", "main");
+    let object = |name: &str| {
+        let inputs = json!({"cluster": Reference::whole(&api), "size": size});
+        wanted("fake.object", name, inputs, Vec::new())
+    };
+    vec![
+        wanted("fake.cluster", "main", json!({}), Vec::new()),
+        wanted(
+            "fake.api",
+            "main",
+            json!({"cluster": Reference::whole(&cluster)}),
+            Vec::new(),
+        ),
+        object("in-config-api"),
+        object("out-balancer-api"),
     ]
 }
 

@@ -58,7 +58,7 @@ pub(super) fn edges(plan: &Plan, refreshed: &Refreshed) -> Result<Edges, Vec<Add
             .collect();
         if removed(i) {
             for need in before {
-                if let Some(&needed) = index.get(&need.address).filter(|needed| removed(**needed)) {
+                for needed in with_homes(plan, &index, &need.address).take_while(|needed| removed(*needed)) {
                     add(needed, i, Until::Ready);
                 }
                 // What stands in what is made anew goes first, unless it goes with it.
@@ -99,6 +99,19 @@ pub(super) fn edges(plan: &Plan, refreshed: &Refreshed) -> Result<Edges, Vec<Add
             .filter_map(|i| Some(plan.steps.get(i)?.address.clone()))
             .collect()),
     }
+}
+
+/// A step and what it goes with, outwards: what goes with another waits for nobody itself, that other one does.
+fn with_homes<'a>(
+    plan: &'a Plan,
+    index: &'a BTreeMap<&Address, usize>,
+    address: &Address,
+) -> impl Iterator<Item = usize> + 'a {
+    let first = index.get(address).copied();
+    std::iter::successors(first, |i| match &plan.steps.get(*i)?.reason {
+        Some(Reason::GoesWith(other)) => index.get(other).copied(),
+        _ => None,
+    })
 }
 
 /// Declared needs, and what is referred to: that must be ready, since its outputs are read.

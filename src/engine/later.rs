@@ -12,11 +12,17 @@ impl Coordinator<'_> {
     /// Steps that could not be asked about wait for one more look, once what they live in is there.
     pub(super) fn hold_back(&mut self) {
         for (i, step) in self.plan.steps.iter().enumerate() {
-            if let Some(Reason::GoesWith(other)) = &step.reason {
+            let mut inner = step;
+            // Also in what that other one goes with: the outermost tells of all of them at once.
+            while let Some(Reason::GoesWith(other)) = &inner.reason {
                 self.inside
                     .entry(other.clone())
                     .or_default()
                     .push(step.address.clone());
+                match self.index.get(other).and_then(|i| self.plan.steps.get(*i)) {
+                    Some(outer) => inner = outer,
+                    None => break,
+                }
             }
             let Some(Seen::After(other)) = self.refreshed.found.get(&step.address).map(|found| &found.seen)
             else {
@@ -33,11 +39,19 @@ impl Coordinator<'_> {
     }
 
     /// What lives in this resource could not be asked about before it was there: now it can.
-    pub(super) fn look_again(&mut self, step: &Step) {
+    pub(super) fn look_again(&mut self, i: usize, step: &Step) {
         let Some(waiting) = self.after.remove(&step.address) else {
             return;
         };
-        let made = matches!(step.action, Action::Create | Action::Replace);
+        // What was planned without asking may have been there all the same, and only been looked at.
+        let absent = || {
+            let found = self.refreshed.found.get(&step.address);
+            matches!(
+                found.map(|found| &found.seen),
+                Some(Seen::Known(Observed::Absent))
+            )
+        };
+        let made = step.action == Action::Replace || step.action == Action::Create && absent();
         let (empty, waiting): (Vec<_>, Vec<_>) = waiting
             .into_iter()
             .partition(|address| made && self.lives_in(address, &step.address));
@@ -46,7 +60,7 @@ impl Coordinator<'_> {
             if let Some(found) = self.refreshed.found.get_mut(&address) {
                 found.seen = Seen::Known(Observed::Absent);
             }
-            self.release(&address);
+            self.release(&address, i);
         }
         let waiting = self.hold_on(waiting);
         if waiting.is_empty() {
@@ -58,7 +72,7 @@ impl Coordinator<'_> {
             .collect();
         let (run, outputs) = (self.run.clone(), self.outputs.clone());
         self.looking
-            .spawn(async move { refresh::again(&run, open, &outputs).await });
+            .spawn(async move { (i, refresh::again(&run, open, &outputs).await) });
     }
 
     /// Those of `waiting` that can be asked about now. The others refer to more that is still to come, and wait for that.
@@ -94,21 +108,21 @@ impl Coordinator<'_> {
                 .get(other)
                 .map(|outputs| (other.clone(), Arc::clone(outputs))),
         );
-        self.kinds
-            .get(found.kind())
-            .is_some_and(|kind| kind.goes_with(&target).as_ref() == Some(other))
+        self.kinds.get(found.kind()).is_some_and(|kind| {
+            kind.goes_with(&target).as_ref() == Some(other) || kind.lives_in(&target).as_ref() == Some(other)
+        })
     }
 
-    pub(super) fn looked(&mut self, refreshed: Refreshed) {
+    pub(super) fn looked(&mut self, (by, refreshed): (usize, Refreshed)) {
         for (address, found) in refreshed.found {
             self.refreshed.found.insert(address.clone(), found);
-            self.release(&address);
+            self.release(&address, by);
         }
     }
 
-    fn release(&mut self, address: &Address) {
+    fn release(&mut self, address: &Address, by: usize) {
         if let Some(&i) = self.index.get(address) {
-            self.one_less(i);
+            self.one_less(i, by);
         }
     }
 }

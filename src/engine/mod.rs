@@ -5,6 +5,7 @@
 //! journal before it happens. Waiting, retrying, deadlines and limits are here, once, for every kind.
 
 mod cancel;
+mod doomed;
 mod execute;
 mod graph;
 mod later;
@@ -15,6 +16,7 @@ mod plan;
 mod refresh;
 mod run;
 mod start;
+mod timings;
 mod wait;
 
 #[cfg(test)]
@@ -28,3 +30,4 @@ pub use lint::lint;
 pub use plan::{Planned, plan};
 pub use refresh::{Found, Refreshed, Seen, refresh};
 pub use run::Run;
+pub use timings::{Expected, critical_path, expected};

@@ -6,7 +6,7 @@ use std::{
 use futures::future::join_all;
 use serde_json::Value;
 
-use super::{Run, wait};
+use super::{Run, doomed, wait};
 use crate::{
     model::{Address, EventKind},
     resource::{Live, Observed, Readiness, Remembered, ResourceError, Target, Wanted, references, resolve},
@@ -26,6 +26,8 @@ pub struct Found {
     pub refers: Vec<Address>,
     /// Which of them must be made anew and cannot go before this one, which is therefore made anew as well.
     pub along: Option<Address>,
+    /// Why it could not be asked, though it should have been: it goes unseen.
+    pub unasked: Option<String>,
     /// The question that was asked, with references resolved as far as they are known.
     pub target: Target,
     /// The answer.
@@ -63,7 +65,9 @@ pub async fn refresh(
     run.events.send(EventKind::Refreshing {
         resources: open.len(),
     });
-    let mut refreshed = Refreshed::default();
+    let mut refreshed = Refreshed {
+        found: homeless(run, &mut open),
+    };
     while !open.is_empty() {
         let known = |found: &Found| {
             found
@@ -84,7 +88,22 @@ pub async fn refresh(
         let answers = round(run, asking, &refreshed).await;
         refreshed.found.extend(answers);
     }
+    doomed::tell(run, &refreshed);
     Ok(refreshed)
+}
+
+/// What is no longer wanted and lives in something that was never begun, or is long gone: it is not there.
+fn homeless(run: &Run, open: &mut BTreeMap<Address, Found>) -> BTreeMap<Address, Found> {
+    let gone: Vec<Address> = open
+        .iter()
+        .filter(|(_, found)| {
+            found.wanted.is_none() && lives_in(run, found).is_some_and(|home| !open.contains_key(&home))
+        })
+        .map(|(address, _)| address.clone())
+        .collect();
+    gone.into_iter()
+        .filter_map(|address| open.remove_entry(&address))
+        .collect()
 }
 
 /// A resource that refers to nothing that is part of the stack, or in a circle.
@@ -128,6 +147,7 @@ fn gather(
             status: entry.map(|entry| entry.status.clone()),
             refers,
             along: None,
+            unasked: None,
             seen: Seen::Known(Observed::Absent),
         };
         Ok((address.clone(), found))
@@ -141,7 +161,7 @@ async fn round(run: &Run, asking: BTreeMap<Address, Found>, before: &Refreshed) 
     let mut kinds: BTreeMap<String, Vec<(Address, Found)>> = BTreeMap::new();
     for (address, mut found) in asking {
         if let Some(seen) = prepare(run, &mut found, before) {
-            found.seen = seen;
+            found.seen = doomed::or_goes(run, &mut found, seen, before);
             answers.push((address, found));
         } else {
             kinds
@@ -160,7 +180,8 @@ async fn round(run: &Run, asking: BTreeMap<Address, Found>, before: &Refreshed) 
             .into_iter()
             .zip(seen)
             .map(|((address, mut found), seen)| {
-                found.seen = seen.map_or_else(Seen::Error, Seen::Known);
+                let seen = seen.map_or_else(Seen::Error, Seen::Known);
+                found.seen = doomed::or_goes(run, &mut found, seen, before);
                 (address, found)
             })
             .collect::<Vec<_>>()
@@ -210,16 +231,26 @@ fn prepare_unwanted(run: &Run, found: &mut Found, before: &Refreshed) -> Option<
         .get(found.kind())
         .ok()
         .and_then(|kind| kind.goes_with(&found.target));
+    let home = lives_in(run, found);
+    if [&container, &home]
+        .into_iter()
+        .flatten()
+        .filter_map(|other| before.found.get(other))
+        .any(|other| matches!(other.seen, Seen::Known(Observed::Absent)))
+    {
+        return Some(Seen::Known(Observed::Absent));
+    }
     if let Some(other) = container
         .as_ref()
         .and_then(|container| before.found.get(container))
+        && other.wanted.is_none()
+        && !other.stays(run)
     {
-        if matches!(other.seen, Seen::Known(Observed::Absent)) {
-            return Some(Seen::Known(Observed::Absent));
-        }
-        if other.wanted.is_none() && !other.stays(run) {
-            return container.map(Seen::GoesWith);
-        }
+        return container.map(Seen::GoesWith);
+    }
+    if let Some(home) = home.filter(|home| doomed::half_made(run, home, before)) {
+        found.unasked = Some(format!("{home} never became ready, or is no longer"));
+        return Some(Seen::GoesWith(home));
     }
     for address in &found.refers {
         let Some(other) = before.found.get(address) else {
@@ -233,6 +264,11 @@ fn prepare_unwanted(run: &Run, found: &mut Found, before: &Refreshed) -> Option<
         }
     }
     None
+}
+
+/// What it lives in, wanted or not.
+pub(super) fn lives_in(run: &Run, found: &Found) -> Option<Address> {
+    run.registry.get(found.kind()).ok()?.lives_in(&found.target)
 }
 
 fn pins(run: &Run, found: &Found) -> bool {
@@ -317,6 +353,7 @@ pub(super) async fn again(
             status: None,
             refers: Vec::new(),
             along: None,
+            unasked: None,
             target,
             seen,
         };

@@ -3,18 +3,25 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{
-    Cancel, Canceller, Executed, Refreshed, Run, execute,
-    fake::{Cloud, FakeKind, Memory, Thing, begun, stack, wanted},
+    Cancel, Canceller, Executed, Refreshed, Run, critical_path, execute, expected,
+    fake::{Cloud, FakeKind, Memory, Thing, begun, reached, stack, wanted},
     lint, plan, refresh,
 };
 use crate::{
-    model::{Action, Address, Events, Need, Outcome, Plan, Reason, Secret, Stop, Summary, Verb},
+    model::{Action, Address, EventKind, Events, Need, Outcome, Plan, Reason, Secret, Stop, Summary, Verb},
     resource::{Cause, Kind, Reference, Registry, Stack, Wanted},
     state::{KeyedHash, Store as _},
 };
 
 fn run_of(cloud: &Arc<Cloud>, cancel: Cancel) -> Run {
-    let kinds = ["fake.cluster", "fake.thing", "fake.part", "fake.object"].map(|name| {
+    let kinds = [
+        "fake.cluster",
+        "fake.thing",
+        "fake.part",
+        "fake.object",
+        "fake.api",
+    ]
+    .map(|name| {
         Arc::new(FakeKind {
             name,
             cloud: Arc::clone(cloud),
@@ -575,4 +582,248 @@ async fn what_refers_to_a_neighbour_is_taken_down_with_it_and_found_without_it()
         .retain(|address, _| !["in-config", "out-balancer"].contains(&address.name()));
     assert_eq!(go(&cloud, &[], &mut store).await.report.outcome, Outcome::Done);
     assert!(cloud.names().is_empty(), "left: {:?}", cloud.names());
+}
+
+/// The warnings of a refresh in which nothing is wanted, and the plan.
+async fn parting(cloud: &Arc<Cloud>, store: &Memory) -> (Plan, Refreshed, Vec<String>) {
+    let (events, mut heard) = Events::channel();
+    let run = Run {
+        events,
+        ..run_of(cloud, Canceller::new().1)
+    };
+    let refreshed = refresh(&run, &[], &store.loaded().snapshot).await.unwrap();
+    drop(run);
+    let mut warnings = Vec::new();
+    while let Some(event) = heard.recv().await {
+        if let EventKind::Warning { message, .. } = event.kind {
+            warnings.push(message);
+        }
+    }
+    let plan = plan("demo", &refreshed, |_| false).unwrap();
+    assert_eq!(lint(&plan, &refreshed), Vec::<String>::new());
+    (plan, refreshed, warnings)
+}
+
+fn reason<'a>(plan: &'a Plan, address: &str) -> Option<&'a Reason> {
+    let step = plan.steps.iter().find(|step| step.address.as_str() == address);
+    step.unwrap().reason.as_ref()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_waits_for_what_keeps_something_outside_though_the_way_to_it_goes_with_the_cluster() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    assert_eq!(
+        go(&cloud, &reached("small"), &mut store).await.report.outcome,
+        Outcome::Done
+    );
+    cloud.calls.lock().unwrap().clear();
+    assert_eq!(go(&cloud, &[], &mut store).await.report.outcome, Outcome::Done);
+    assert_eq!(
+        cloud.writes(),
+        ["delete fake.object/out-balancer-api", "delete fake.cluster/main"]
+    );
+    assert!(store.snapshot.unwrap().resources.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_after_the_delete_of_a_cluster_leaves_nothing_behind_that_lived_in_it() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    go(&cloud, &reached("small"), &mut store).await;
+    let (plan, refreshed, _) = parting(&cloud, &store).await;
+    // Opened, begun and gone the balancer, begun and gone the cluster: then the end.
+    store.crash_after = Some(5);
+    let run = run_of(&cloud, Canceller::new().1);
+    let loaded = store.loaded();
+    let executed = execute(&run, Verb::Destroy, &plan, refreshed, &mut store, loaded)
+        .await
+        .unwrap();
+    assert!(executed.lost.is_some(), "{:?}", store.journal);
+    store.crash_after = None;
+    let left = store.loaded().snapshot.resources;
+    assert!(
+        left.is_empty() || left.contains_key(&Address::new("fake.cluster", "main")),
+        "{left:?}"
+    );
+    assert_eq!(go(&cloud, &[], &mut store).await.report.outcome, Outcome::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_asked_any_more_goes_with_its_cluster_and_is_told() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    go(&cloud, &reached("small"), &mut store).await;
+    cloud.fails(
+        "observe fake.object/out-balancer-api",
+        Cause::Unreachable,
+        9,
+        false,
+    );
+    let (plan, refreshed, warnings) = parting(&cloud, &store).await;
+    let api = Address::new("fake.api", "main");
+    assert_eq!(
+        reason(&plan, "fake.object/out-balancer-api"),
+        Some(&Reason::GoesWith(api))
+    );
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("fake.object/out-balancer-api"),
+        "{warnings:?}"
+    );
+    assert!(warnings[0].contains("refused by the test"), "{warnings:?}");
+    let run = run_of(&cloud, Canceller::new().1);
+    let loaded = store.loaded();
+    let executed = execute(&run, Verb::Destroy, &plan, refreshed, &mut store, loaded)
+        .await
+        .unwrap();
+    assert_eq!(executed.report.outcome, Outcome::Done);
+    assert!(executed.snapshot.resources.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_asked_in_a_cluster_that_stays_is_an_error() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let mut wanted = reached("small");
+    go(&cloud, &wanted, &mut store).await;
+    wanted.pop();
+    cloud.fails(
+        "observe fake.object/out-balancer-api",
+        Cause::Unreachable,
+        9,
+        false,
+    );
+    let run = run_of(&cloud, Canceller::new().1);
+    let refreshed = refresh(&run, &wanted, &store.loaded().snapshot).await.unwrap();
+    let errors = plan("demo", &refreshed, |_| false).unwrap_err();
+    assert_eq!(errors[0].0.as_str(), "fake.object/out-balancer-api");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_asked_in_a_half_made_cluster_that_goes() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    go(&cloud, &reached("small"), &mut store).await;
+    let cluster = Address::new("fake.cluster", "main");
+    cloud
+        .things
+        .lock()
+        .unwrap()
+        .insert(cluster, Thing::half_made("uid-1"));
+    cloud.calls.lock().unwrap().clear();
+    let (plan, _, warnings) = parting(&cloud, &store).await;
+    assert!(matches!(
+        reason(&plan, "fake.object/out-balancer-api"),
+        Some(Reason::GoesWith(_))
+    ));
+    assert_eq!(*cloud.calls.lock().unwrap(), ["observe fake.cluster/main"]);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_cluster_that_is_gone_all_that_lived_in_it_is_gone_without_a_question() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    go(&cloud, &reached("small"), &mut store).await;
+    cloud.things.lock().unwrap().clear();
+    cloud.calls.lock().unwrap().clear();
+    let (plan, _, warnings) = parting(&cloud, &store).await;
+    assert!(
+        plan.steps.iter().all(|step| step.action == Action::Forget),
+        "{plan:?}"
+    );
+    assert_eq!(*cloud.calls.lock().unwrap(), ["observe fake.cluster/main"]);
+    assert_eq!(warnings, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_remembered_of_a_cluster_that_was_never_begun_is_forgotten() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    // Objects are announced together before the first call; then the run is killed.
+    store.crash_after = Some(2);
+    let (plan, refreshed) = planned(&cloud, &reached("small"), &store).await;
+    let run = run_of(&cloud, Canceller::new().1);
+    let loaded = store.loaded();
+    let killed = execute(&run, Verb::Apply, &plan, refreshed, &mut store, loaded)
+        .await
+        .unwrap();
+    assert!(killed.lost.is_some());
+    store.crash_after = None;
+    let known: Vec<String> = store
+        .loaded()
+        .snapshot
+        .resources
+        .keys()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        known,
+        ["fake.object/in-config-api", "fake.object/out-balancer-api"]
+    );
+    assert_eq!(go(&cloud, &[], &mut store).await.report.outcome, Outcome::Done);
+    assert!(store.loaded().snapshot.resources.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_of_a_cluster_that_was_only_not_ready_are_looked_at_and_not_made_again() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    go(&cloud, &reached("small"), &mut store).await;
+    let cluster = Address::new("fake.cluster", "main");
+    // It restarts: not ready at the first look, ready a little later.
+    cloud
+        .things
+        .lock()
+        .unwrap()
+        .insert(cluster, Thing::starting("uid-1"));
+    cloud.calls.lock().unwrap().clear();
+    assert_eq!(
+        go(&cloud, &reached("small"), &mut store).await.report.outcome,
+        Outcome::Done
+    );
+    assert_eq!(cloud.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_tells_which_need_released_each_step_last_and_its_critical_path_is_as_long_as_the_run() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    // Calls take no time here; pauses between them do.
+    cloud.fails("create fake.cluster/main", Cause::Transient, 2, false);
+    let report = go(&cloud, &stack("small"), &mut store).await.report;
+    assert_eq!(report.timings.len(), 7);
+    let after = |name: &str| {
+        let timing = report.timings.iter().find(|timing| timing.address.name() == name);
+        timing.unwrap().after.as_ref().map(ToString::to_string)
+    };
+    assert_eq!(after("network"), None);
+    assert_eq!(after("main").unwrap(), "fake.thing/network");
+    assert_eq!(after("in-namespace").unwrap(), "fake.cluster/main");
+    for timing in &report.timings {
+        assert!(timing.ready_ms <= timing.started_ms, "{timing:?}");
+        assert!(timing.started_ms <= timing.applied_ms.unwrap(), "{timing:?}");
+        assert!(timing.applied_ms.unwrap() <= timing.ended_ms, "{timing:?}");
+    }
+    let path = critical_path(&report.timings);
+    let last = report.timings.iter().map(|timing| timing.ended_ms).max().unwrap();
+    assert!(last > 200, "{last}");
+    assert_eq!(path.iter().map(|link| link.took_ms).sum::<u64>(), last);
+    assert_eq!(path[0].address.as_str(), "fake.thing/network");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_takes_as_long_as_its_longest_chain_of_what_is_made() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let registry = run_of(&cloud, Canceller::new().1).registry;
+    let (plan, refreshed) = planned(&cloud, &stack("small"), &store).await;
+    let time = expected(&plan, &refreshed, &registry);
+    assert_eq!(time.total.as_secs(), 30 + 8 * 60);
+    let path: Vec<(&str, u64)> = time
+        .path
+        .iter()
+        .map(|link| (link.address.as_str(), link.took_ms))
+        .collect();
+    assert_eq!(
+        path,
+        [("fake.thing/network", 30_000), ("fake.cluster/main", 480_000)]
+    );
+    go(&cloud, &stack("small"), &mut store).await;
+    let (plan, refreshed) = planned(&cloud, &stack("small"), &store).await;
+    assert!(
+        expected(&plan, &refreshed, &registry).total.is_zero(),
+        "nothing is made"
+    );
 }

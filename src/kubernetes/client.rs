@@ -5,23 +5,19 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::BodyExt;
-use kube::{
-    Client, Config,
-    client::{Body, ClientBuilder},
-    config::{KubeConfigOptions, Kubeconfig},
-};
-use serde::Deserialize;
+use jiff::Timestamp;
+use kube::{Client, client::Body};
 use serde_json::Value;
-use tower::{limit::ConcurrencyLimitLayer, timeout::TimeoutLayer};
 
 use super::{
+    access::{Access, Tokens},
     discovery::Discovery,
-    error::{CallError, Refusal},
+    error::{CallError, Credentials, Refusal},
     follow::Applied,
     marks::Marks,
     watches::Watches,
@@ -32,18 +28,19 @@ use crate::{
 };
 
 /// How many requests may wait for their headers at once; open watches do not count.
-const IN_FLIGHT: usize = 16;
+pub(super) const IN_FLIGHT: usize = 16;
 /// Longer than an API server's own limit of 60 s and than a webhook's longest of 30 s.
-const HEADERS_WITHIN: Duration = Duration::from_secs(65);
+pub(super) const HEADERS_WITHIN: Duration = Duration::from_secs(65);
 const BODY_WITHIN: Duration = Duration::from_mins(1);
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Receives each distinct warning that an API server sends, once.
 pub type Warn = Arc<dyn Fn(String) + Send + Sync>;
 
-/// The API servers that a run talks to: one client for each kubeconfig and context, made on first use and shared.
+/// The API servers that a run talks to: one client for each way to one, made on first use and shared.
 pub struct Clusters {
     data_folder: PathBuf,
+    tokens: Option<Tokens>,
     pub(super) marks: Marks,
     warnings: Arc<Warnings>,
     known: tokio::sync::Mutex<HashMap<Access, Arc<Cluster>>>,
@@ -56,24 +53,6 @@ struct Warnings {
     warn: Warn,
 }
 
-/// What a cluster's outputs say that is needed to reach it.
-#[derive(Debug, Clone, Deserialize)]
-struct Outputs {
-    kubeconfig: PathBuf,
-    context: String,
-    #[serde(default)]
-    profile: String,
-}
-
-/// A kubeconfig that was written anew is another cluster, though its path is the same.
-#[derive(PartialEq, Eq, Hash)]
-struct Access {
-    kubeconfig: PathBuf,
-    written: Option<SystemTime>,
-    context: String,
-    profile: String,
-}
-
 /// One API server and what is known of it.
 pub struct Cluster {
     pub(super) client: Client,
@@ -82,7 +61,11 @@ pub struct Cluster {
     /// `kind`, `kwok`, `existing` or `eks`.
     pub(super) profile: String,
     server: String,
+    by_token: bool,
+    /// When this run connected to it.
+    pub(super) first_look: Timestamp,
     answered: AtomicBool,
+    accepted: AtomicBool,
     warnings: Arc<Warnings>,
 }
 
@@ -97,14 +80,15 @@ pub(super) enum Sent<'a> {
 
 impl Clusters {
     /// Kubeconfig paths are relative to `data_folder`; `key` keeps hashes of secret values from being guessed;
-    /// `warn` is told what the servers warn of.
+    /// `warn` is told what the servers warn of; `tokens` are for clusters whose outputs name no kubeconfig.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the caller keeps no copy of the key"
     )]
-    pub fn new(data_folder: PathBuf, key: Secret<Vec<u8>>, warn: Warn) -> Arc<Self> {
+    pub fn new(data_folder: PathBuf, key: Secret<Vec<u8>>, warn: Warn, tokens: Option<Tokens>) -> Arc<Self> {
         Arc::new(Self {
             data_folder,
+            tokens,
             marks: Marks::new(&key),
             warnings: Arc::new(Warnings {
                 told: Mutex::default(),
@@ -121,24 +105,24 @@ impl Clusters {
     }
 
     pub(super) async fn connect(&self, outputs: &Value) -> Result<Arc<Cluster>, CallError> {
-        let outputs = Outputs::deserialize(outputs)
-            .map_err(|error| CallError::Access(format!("the cluster's outputs lack something: {error}")))?;
-        let path = self.data_folder.join(&outputs.kubeconfig);
-        let written = tokio::fs::metadata(&path)
-            .await
-            .and_then(|metadata| metadata.modified())
-            .ok();
-        let access = Access {
-            kubeconfig: path,
-            written,
-            context: outputs.context,
-            profile: outputs.profile,
-        };
+        let access = Access::read(outputs, &self.data_folder).await?;
         let mut known = self.known.lock().await;
         if let Some(cluster) = known.get(&access) {
             return Ok(Arc::clone(cluster));
         }
-        let cluster = Arc::new(Cluster::new(&access, Arc::clone(&self.warnings)).await?);
+        let (client, server) = access.client(outputs, self.tokens.as_ref()).await?;
+        let cluster = Arc::new(Cluster {
+            client,
+            discovery: Discovery::default(),
+            watches: Watches::default(),
+            profile: access.profile.clone(),
+            server,
+            by_token: access.by_token(),
+            first_look: super::clock::now(),
+            answered: AtomicBool::new(false),
+            accepted: AtomicBool::new(false),
+            warnings: Arc::clone(&self.warnings),
+        });
         known.insert(access, Arc::clone(&cluster));
         Ok(cluster)
     }
@@ -161,57 +145,6 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    async fn new(access: &Access, warnings: Arc<Warnings>) -> Result<Self, CallError> {
-        let unusable = |what: &dyn std::fmt::Display| {
-            CallError::Access(format!(
-                "the context '{}' of {} cannot be used: {what}",
-                access.context,
-                access.kubeconfig.display()
-            ))
-        };
-        let kubeconfig =
-            Kubeconfig::read_from(&access.kubeconfig).map_err(|error| unusable(&chain(&error)))?;
-        let named_proxy = kubeconfig.clusters.iter().any(|named| {
-            named
-                .cluster
-                .as_ref()
-                .is_some_and(|cluster| cluster.proxy_url.is_some())
-        });
-        let options = KubeConfigOptions {
-            context: Some(access.context.clone()),
-            ..KubeConfigOptions::default()
-        };
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
-            .await
-            .map_err(|error| unusable(&chain(&error)))?;
-        // kube's own retry waits up to minutes on a 503; the engine's is bounded and told to the user.
-        config.default_retry = false;
-        config.connect_timeout = Some(CONNECT_WITHIN);
-        let host = config.cluster_url.host().unwrap_or_default();
-        if !named_proxy && (host.starts_with("127.") || host == "localhost" || host == "[::1]") {
-            // A proxy from the environment is for the world outside, as every other client has it.
-            config.proxy_url = None;
-        }
-        let server = config.cluster_url.to_string();
-        // A build with AWS in it has a second provider of cryptography; kube wants to be told which one is meant.
-        // If another thread was first, it has said the same.
-        let _chosen = rustls::crypto::ring::default_provider().install_default();
-        let client = ClientBuilder::try_from(config)
-            .map_err(|error| unusable(&chain(&error)))?
-            .with_layer(&TimeoutLayer::new(HEADERS_WITHIN))
-            .with_layer(&ConcurrencyLimitLayer::new(IN_FLIGHT))
-            .build();
-        Ok(Self {
-            client,
-            discovery: Discovery::default(),
-            watches: Watches::default(),
-            profile: access.profile.clone(),
-            server: server.trim_end_matches('/').to_owned(),
-            answered: AtomicBool::new(false),
-            warnings,
-        })
-    }
-
     /// One request whose answer is JSON.
     pub(super) async fn call(&self, method: Method, path: &str, sent: Sent<'_>) -> Result<Value, CallError> {
         let body = self.exchange(method, path, sent, "application/json").await?;
@@ -312,20 +245,32 @@ impl Cluster {
             .map_err(|error| CallError::Broken(chain(&error)))?
             .to_bytes();
         if head.status.is_success() {
+            self.accepted.store(true, Ordering::Relaxed);
             return Ok(body.to_vec());
         }
         let word = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-        Err(CallError::Refused(Box::new(Refusal::read(
+        let mut refusal = Refusal::read(
             head.status.as_u16(),
             &body,
             word("retry-after").and_then(|seconds| seconds.parse().ok()),
             word("audit-id").map(str::to_owned),
-        ))))
+        );
+        refusal.credentials = match (self.by_token, self.accepted.load(Ordering::Relaxed)) {
+            (false, _) => Credentials::Kubeconfig,
+            (true, false) => Credentials::Token,
+            (true, true) => Credentials::TokenAcceptedBefore,
+        };
+        Err(CallError::Refused(Box::new(refusal)))
     }
 
     /// A server that answered before and refuses connections now is being restarted, not absent.
     fn failed(&self, error: &kube::Error) -> CallError {
         let message = chain(error);
+        if let kube::Error::Service(error) = error
+            && let Some(error) = error.downcast_ref::<ResourceError>()
+        {
+            return CallError::Token(Box::new(error.clone()));
+        }
         if matches!(error, kube::Error::Auth(_)) {
             return CallError::Access(format!(
                 "the credentials for {} cannot be had: {message}",
@@ -458,7 +403,12 @@ mod tests {
             "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
         });
         std::fs::write(folder.path().join("config"), kubeconfig.to_string()).unwrap();
-        let clusters = Clusters::new(folder.path().to_owned(), Secret::new(vec![1]), Arc::new(|_| {}));
+        let clusters = Clusters::new(
+            folder.path().to_owned(),
+            Secret::new(vec![1]),
+            Arc::new(|_| {}),
+            None,
+        );
         let outputs = serde_json::json!({"kubeconfig": "config", "context": "x", "profile": "kind"});
         let cluster = clusters.cluster(&outputs).await.unwrap();
         let error: ResourceError = cluster.get("/version").await.unwrap_err().into();

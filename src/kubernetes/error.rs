@@ -19,6 +19,9 @@ pub(super) enum CallError {
     /// The kubeconfig cannot be used, or its credentials cannot be had.
     #[error("{0}")]
     Access(String),
+    /// Whoever makes the tokens for this cluster made none.
+    #[error("{0}")]
+    Token(Box<ResourceError>),
     /// The answer is not what the protocol says.
     #[error("the API server's answer cannot be read: {0}")]
     Unreadable(String),
@@ -35,6 +38,17 @@ pub(super) struct Refusal {
     pub(super) causes: Vec<StatusCause>,
     pub(super) retry_after: Option<Duration>,
     pub(super) audit_id: Option<String>,
+    pub(super) credentials: Credentials,
+}
+
+/// By what we were known to a server that refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Credentials {
+    #[default]
+    Kubeconfig,
+    Token,
+    /// Of several servers behind one address, some may not know yet, or not know for a moment, who we are.
+    TokenAcceptedBefore,
 }
 
 /// One of the reasons of a refusal, with the field that it is about.
@@ -90,6 +104,7 @@ impl Refusal {
             causes: status.details.causes,
             retry_after: seconds.map(Duration::from_secs),
             audit_id,
+            credentials: Credentials::default(),
         }
     }
 
@@ -103,6 +118,7 @@ impl Refusal {
     fn cause(&self) -> Cause {
         let passing = PASSING.iter().any(|words| self.message.contains(words));
         match self.code {
+            401 if self.credentials == Credentials::TokenAcceptedBefore => Cause::Transient,
             401 => Cause::Unreachable,
             409 if self.field_conflicts().next().is_some() => Cause::Refused,
             409 if passing || self.message.contains("quota") => Cause::Transient,
@@ -116,6 +132,9 @@ impl Refusal {
 
     fn hint(&self) -> Option<&'static str> {
         Some(match self.code {
+            401 if self.credentials != Credentials::Kubeconfig => {
+                "the cluster does not know this identity: it must be the one that made the stack, or be listed under 'access' in the stack file"
+            }
             401 => {
                 "the cluster does not accept the credentials of the kubeconfig: renew them (kubectl get nodes must work)"
             }
@@ -143,6 +162,7 @@ impl CallError {
             Self::NoAnswer { .. }
             | Self::Broken(_)
             | Self::Access(_)
+            | Self::Token(_)
             | Self::Unreadable(_)
             | Self::NoSuchType { .. } => None,
         }
@@ -165,6 +185,7 @@ impl From<CallError> for ResourceError {
             CallError::Broken(_) => Self::new(Cause::Transient, message),
             CallError::Access(_) => Self::new(Cause::Unreachable, message)
                 .hint("see whether 'kubectl --kubeconfig FILE --context NAME get nodes' works"),
+            CallError::Token(error) => *error,
             CallError::Unreadable(_) => Self::permanent(message),
             // Behind a load balancer one API server may know a new type a moment before another does.
             CallError::NoSuchType { .. } => Self::new(Cause::Transient, message)
@@ -215,6 +236,25 @@ mod tests {
                 "{code} {message}"
             );
         }
+    }
+
+    #[test]
+    fn an_identity_that_the_cluster_does_not_know_is_told_where_to_list_it() {
+        let refused = |credentials| {
+            let mut refusal = Refusal::read(401, b"{}", None, None);
+            refusal.credentials = credentials;
+            ResourceError::from(CallError::Refused(Box::new(refusal)))
+        };
+        let unknown = refused(Credentials::Token);
+        assert_eq!(unknown.cause, Cause::Unreachable);
+        assert!(unknown.hint.unwrap().contains("'access' in the stack file"));
+        assert_eq!(refused(Credentials::TokenAcceptedBefore).cause, Cause::Transient);
+        assert!(
+            refused(Credentials::Kubeconfig)
+                .hint
+                .unwrap()
+                .contains("kubeconfig")
+        );
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl<'a> Item<'a> {
                 .map(|outputs| &**outputs),
         };
         known
-            .filter(|outputs| outputs.get("kubeconfig").is_some())
+            .filter(|outputs| super::access::is_known(outputs))
             .ok_or_else(|| {
                 ResourceError::new(
                     Cause::Unreachable,
@@ -124,7 +124,7 @@ impl<'a> Item<'a> {
                         self.identity.cluster
                     ),
                 )
-                .hint("the state lacks the cluster's kubeconfig: apply makes or finds the cluster again")
+                .hint("the state does not say how to reach the cluster: apply makes or finds it again")
             })
     }
 

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use base64::Engine;
 use futures::StreamExt;
 use http::Method;
 use kube::config::Kubeconfig;
@@ -26,6 +27,8 @@ use crate::{
 };
 
 const CLUSTER: &str = "existing.cluster/test";
+/// Held by a test that removes claims and load balancers of the whole cluster, and by those that have some.
+static OUTSIDE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 struct Bench {
     kind: Arc<dyn Kind>,
@@ -50,10 +53,15 @@ async fn bench(name: &str) -> Option<Bench> {
     let outputs =
         json!({"kubeconfig": kubeconfig, "context": context, "profile": "kwok", "ephemeral": false});
     let warnings = Arc::new(Mutex::new(Vec::new()));
-    let clusters = Clusters::new("/".into(), Secret::new(vec![1, 2, 3]), {
-        let warnings = Arc::clone(&warnings);
-        Arc::new(move |text| warnings.lock().unwrap().push(text))
-    });
+    let clusters = Clusters::new(
+        "/".into(),
+        Secret::new(vec![1, 2, 3]),
+        {
+            let warnings = Arc::clone(&warnings);
+            Arc::new(move |text| warnings.lock().unwrap().push(text))
+        },
+        None,
+    );
     let cluster = clusters.cluster(&outputs).await.unwrap();
     let moment = super::clock::now().as_millisecond();
     let bench = Bench {
@@ -338,6 +346,7 @@ async fn case_18_a_field_that_another_tool_applies_is_a_conflict_and_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_26_and_27_immutable_fields_force_a_replace_and_invalid_values_do_not() {
+    let _alone = OUTSIDE.lock().await;
     let Some(bench) = bench("immutable").await else {
         return;
     };
@@ -897,4 +906,159 @@ async fn evidence_is_read_as_it_is() {
         .unwrap();
     assert!(none.is_empty());
     bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_reached_by_address_certificate_and_token() {
+    let Some(bench) = bench("token").await else {
+        return;
+    };
+    let kubeconfig = Kubeconfig::read_from(bench.outputs["kubeconfig"].as_str().unwrap()).unwrap();
+    let cluster = kubeconfig.clusters[0].cluster.clone().unwrap();
+    let authority = cluster.certificate_authority_data.unwrap_or_else(|| {
+        let pem = std::fs::read(cluster.certificate_authority.unwrap()).unwrap();
+        base64::engine::general_purpose::STANDARD.encode(pem)
+    });
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "visitor"}});
+    bench.apply(&bench.target(account)).await.unwrap();
+    let path = format!(
+        "/api/v1/namespaces/{}/serviceaccounts/visitor/token",
+        bench.namespace
+    );
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let answer = bench
+        .cluster
+        .call(Method::POST, &path, Sent::Json(&request))
+        .await
+        .unwrap();
+    let good = answer["status"]["token"].as_str().unwrap().to_owned();
+    let outputs = json!({"server": cluster.server, "certificateAuthority": authority, "context": "demo",
+        "profile": "eks", "ephemeral": true});
+    let connect = |token: String| {
+        let tokens: super::Tokens = Arc::new(move |_| {
+            let token = token.clone();
+            Box::pin(async move { Ok(Secret::new(token)) })
+        });
+        Clusters::new("/".into(), Secret::new(vec![1]), Arc::new(|_| {}), Some(tokens))
+    };
+    let cluster = connect(good).cluster(&outputs).await.unwrap();
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let who = cluster
+        .call(Method::POST, path, Sent::Json(&review))
+        .await
+        .unwrap();
+    assert_eq!(
+        who["status"]["userInfo"]["username"],
+        format!("system:serviceaccount:{}:visitor", bench.namespace)
+    );
+    let stranger = connect("not-a-token".into()).cluster(&outputs).await.unwrap();
+    let error: ResourceError = stranger.get("/version").await.unwrap_err().into();
+    assert_eq!(error.cause, Cause::Unreachable);
+    assert!(error.hint.unwrap().contains("'access'"));
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_something_outside_goes_with_those_who_would_make_it_again() {
+    let _alone = OUTSIDE.lock().await;
+    let Some(bench) = bench("outside").await else {
+        return;
+    };
+    let outside = kinds(&bench.clusters)
+        .into_iter()
+        .find(|kind| kind.name() == "k8s.outside")
+        .unwrap();
+    let mut objects = Vec::new();
+    for object in with_something_outside() {
+        objects.push(bench.apply(&bench.target(object)).await.unwrap());
+    }
+    let pod = format!("/api/v1/namespaces/{}/pods/db-0", bench.namespace);
+    within(async || bench.cluster.find(&pod).await.unwrap().is_some()).await;
+    let cluster = Address::parse(CLUSTER).unwrap();
+    let mut target = Target {
+        address: Address::new("k8s.outside", "demo"),
+        identity: json!({"cluster": cluster}),
+        inputs: None,
+        ..objects[0].clone()
+    };
+    let look = async |target: &Target| {
+        let seen = outside.observe(std::slice::from_ref(target)).await.pop().unwrap();
+        seen.unwrap().live().map(|live| live.readiness.clone())
+    };
+    assert_eq!(
+        look(&target).await,
+        None,
+        "a cluster that was there before is left alone"
+    );
+    outside.delete(&target).await.unwrap();
+    assert!(
+        bench
+            .look(&objects[0])
+            .await
+            .unwrap()
+            .live()
+            .is_some_and(|live| !live.terminating)
+    );
+
+    let mut outputs = bench.outputs.clone();
+    outputs["ephemeral"] = json!(true);
+    target.outputs = BTreeMap::from([(cluster, Arc::new(outputs))]);
+    assert!(matches!(look(&target).await, Some(Readiness::NotYet(_))));
+    outside.delete(&target).await.unwrap();
+    let held = "(finalizers example.dev/balancer)";
+    within(async || {
+        matches!(look(&target).await, Some(Readiness::NotYet(why))
+            if why == format!("still there: Service {}/front {held}", bench.namespace))
+    })
+    .await;
+    within(async || bench.cluster.find(&pod).await.unwrap().is_none()).await;
+    bench
+        .edit(
+            &objects[0],
+            "a-controller",
+            json!([{"op": "remove", "path": "/metadata/finalizers"}]),
+        )
+        .await;
+    within(async || look(&target).await.is_none()).await;
+    let there = bench.kind.observe(&objects).await;
+    let there: Vec<bool> = there
+        .into_iter()
+        .map(|seen| seen.unwrap().live().is_some())
+        .collect();
+    assert_eq!(
+        there,
+        [false, true, false, false, false],
+        "only the inner Service stays"
+    );
+    bench.end().await;
+}
+
+/// A balancer that is held, a Service without one, a budget, an Ingress, and pods with claims.
+fn with_something_outside() -> [Value; 5] {
+    [
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "front", "finalizers": ["example.dev/balancer"]},
+            "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}}),
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "back"}, "spec": {"ports": [{"port": 80}]}}),
+        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "front"},
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "db"}}}}),
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "front"},
+            "spec": {"defaultBackend": {"service": {"name": "front", "port": {"number": 80}}}}}),
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": {"serviceName": "db",
+            "selector": {"matchLabels": {"app": "db"}},
+            "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "1Gi"}}}}]}}),
+    ]
+}
+
+/// Asks until it is so, a minute at most.
+async fn within(is_so: impl AsyncFn() -> bool) {
+    for _ in 0..240 {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    panic!("it did not come to be in a minute");
 }

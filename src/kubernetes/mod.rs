@@ -4,6 +4,8 @@
 //! are written by server-side apply only, and nothing that does not differ is sent. Waiting, retries and deadlines are
 //! the engine's. The only room that names `kube` and `k8s_openapi`; its clusters' outputs say how to reach them.
 
+mod access;
+mod api;
 mod apply;
 mod client;
 mod clock;
@@ -22,12 +24,14 @@ pub mod manifest;
 mod marks;
 mod object;
 mod observe;
+mod outside;
 mod pods;
 mod readiness;
 mod refusal;
 mod removal;
 mod watches;
 
+pub use access::Tokens;
 pub use client::{Cluster, Clusters, Warn};
 pub use forward::PodAnswer;
 pub use object::kinds;

@@ -4,11 +4,14 @@ use futures::stream::BoxStream;
 use serde_json::Value;
 
 use super::{
+    api::Api,
     apply,
     client::Clusters,
     diagnose, follow,
     item::{Identity, Item},
-    observe, removal,
+    observe,
+    outside::Outside,
+    removal,
 };
 use crate::{
     model::Address,
@@ -27,9 +30,13 @@ scaledBy   the autoscaler that sets its number of replicas";
 
 /// All kinds of this room, over the given clusters.
 pub fn kinds(clusters: &Arc<Clusters>) -> Vec<Arc<dyn Kind>> {
-    vec![Arc::new(Object {
-        clusters: Arc::clone(clusters),
-    })]
+    vec![
+        Arc::new(Api::new(clusters)),
+        Arc::new(Outside::new(clusters)),
+        Arc::new(Object {
+            clusters: Arc::clone(clusters),
+        }),
+    ]
 }
 
 /// The kind `k8s.object`.
@@ -113,6 +120,10 @@ impl Kind for Object {
         let ephemeral = cluster.get("ephemeral") == Some(&Value::Bool(true));
         (ephemeral && !item.remembered().outside).then_some(item.identity.cluster)
     }
+
+    fn lives_in(&self, target: &Target) -> Option<Address> {
+        Item::read(target).ok().map(|item| item.identity.cluster)
+    }
 }
 
 #[cfg(test)]
@@ -127,7 +138,7 @@ mod tests {
     };
 
     fn kind() -> Arc<dyn Kind> {
-        let clusters = Clusters::new("/nowhere".into(), Secret::new(vec![1]), Arc::new(|_| {}));
+        let clusters = Clusters::new("/nowhere".into(), Secret::new(vec![1]), Arc::new(|_| {}), None);
         kinds(&clusters).pop().unwrap()
     }
 

@@ -20,6 +20,13 @@ const MISSING_FOR: i64 = 15;
 /// How long a registry may be out of reach, or a container fail to be started.
 const OUT_OF_REACH_FOR: i64 = 60;
 
+/// How long a pod may find no node where a node may still be on its way.
+const NO_NODE_FOR: Duration = Duration::from_mins(5);
+/// The same where the set of nodes is fixed and does not grow to fit a pod.
+const NO_NODE_OF_FEW_FOR: Duration = Duration::from_mins(2);
+/// The same while there are no nodes at all: the first ones are made beside the objects.
+const NO_NODES_FOR: Duration = Duration::from_mins(15);
+
 /// Which pods belong to an object, as labels; `None` if none do.
 pub(super) fn labels(object: &Value) -> Option<Vec<(String, String)>> {
     let name = || text(object, "/metadata/name").to_owned();
@@ -79,7 +86,7 @@ pub(super) fn at_once(cluster: &Cluster, live: &Value) -> Readiness {
 /// Whether an object can be used; asks for its pods and the like only if it matters.
 pub(super) async fn readiness(cluster: &Cluster, live: &Value) -> Result<Readiness, CallError> {
     let first = at_once(cluster, live);
-    if !matches!(first, Readiness::NotYet(_)) {
+    if first == Readiness::Ready {
         return Ok(first);
     }
     let pods = match labels(live) {
@@ -106,23 +113,31 @@ pub(super) async fn with_pods(
     if matches!(readiness, Readiness::Ready) {
         return Ok(readiness);
     }
+    let overdue = |pod: &Value| waits_for_node(pod) && doom(pod, &around).is_some();
+    if (overdue(live) || around.pods.iter().any(|pod| overdue(pod))) && no_nodes(cluster).await? {
+        around.unschedulable = around.unschedulable.max(NO_NODES_FOR);
+    }
     around.pods = of_present_revision(cluster, live, &around).await?;
     Ok(judged(live, &around))
 }
 
 fn around(cluster: &Cluster) -> Around {
-    let cloud = cluster.profile == "eks";
+    let fixed = matches!(cluster.profile.as_str(), "kind" | "kwok");
     Around {
-        load_balancers: cloud,
-        // A fixed set of nodes does not grow to fit a pod.
-        unschedulable: Duration::from_secs(if matches!(cluster.profile.as_str(), "kind" | "kwok") {
-            120
-        } else {
-            300
-        }),
+        load_balancers: cluster.profile == "eks",
+        unschedulable: if fixed { NO_NODE_OF_FEW_FOR } else { NO_NODE_FOR },
+        first_look: (!fixed).then_some(cluster.first_look),
         now: now(),
         ..Around::default()
     }
+}
+
+async fn no_nodes(cluster: &Cluster) -> Result<bool, CallError> {
+    let nodes = cluster.get("/api/v1/nodes?limit=1").await?;
+    Ok(nodes
+        .get("items")
+        .and_then(Value::as_array)
+        .is_some_and(Vec::is_empty))
 }
 
 /// The pods with these labels.
@@ -234,6 +249,16 @@ fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
         .flatten()
 }
 
+/// The condition that says that no node takes a pod.
+fn unschedulable(pod: &Value) -> Option<&Value> {
+    condition(pod, "PodScheduled").filter(|scheduled| text(scheduled, "/reason") == "Unschedulable")
+}
+
+/// Whether a pod waits for a node that takes it.
+pub(super) fn waits_for_node(pod: &Value) -> bool {
+    unschedulable(pod).is_some()
+}
+
 /// Why a pod can never start as it is; `None` if it may.
 pub(super) fn doom(pod: &Value, around: &Around) -> Option<String> {
     let since = |moment: &str| {
@@ -241,10 +266,12 @@ pub(super) fn doom(pod: &Value, around: &Around) -> Option<String> {
         Some(around.now.as_second() - moment.as_second())
     };
     let age = since(text(pod, "/status/startTime")).unwrap_or(0);
-    if let Some(scheduled) = condition(pod, "PodScheduled")
-        && text(scheduled, "/reason") == "Unschedulable"
-        && since(text(scheduled, "/lastTransitionTime"))
-            .is_some_and(|age| age > i64::try_from(around.unschedulable.as_secs()).unwrap_or(i64::MAX))
+    if let Some(scheduled) = unschedulable(pod)
+        && let Some(age) = since(text(scheduled, "/lastTransitionTime"))
+        && let looked = around
+            .first_look
+            .map_or(age, |first| around.now.as_second() - first.as_second())
+        && age.min(looked) > i64::try_from(around.unschedulable.as_secs()).unwrap_or(i64::MAX)
     {
         return Some(format!("no node takes it: {}", text(scheduled, "/message")));
     }

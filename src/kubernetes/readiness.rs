@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     client::text,
-    pods::{doom, trouble},
+    pods::{doom, trouble, waits_for_node},
 };
 use crate::resource::Readiness;
 
@@ -22,6 +22,8 @@ pub(super) struct Around {
     pub(super) served: bool,
     /// How long a pod may find no node before that is a failure.
     pub(super) unschedulable: Duration,
+    /// Where nodes come and go, when this run looked first: what lasts since long may mend now.
+    pub(super) first_look: Option<Timestamp>,
     pub(super) now: Timestamp,
 }
 
@@ -59,7 +61,7 @@ fn by_kind(object: &Value, around: &Around) -> Readiness {
         .split_once('/')
         .map_or("", |(group, _)| group);
     match (group, text(object, "/kind")) {
-        ("apps", "Deployment") => deployment(object),
+        ("apps", "Deployment") => deployment(object, around),
         ("apps", "StatefulSet") => stateful_set(object),
         ("apps", "DaemonSet") => daemon_set(object),
         ("apps", "ReplicaSet") => replica_set(object),
@@ -149,7 +151,7 @@ pub(super) fn stuck(object: &Value) -> Vec<String> {
         .collect()
 }
 
-fn deployment(object: &Value) -> Readiness {
+fn deployment(object: &Value, around: &Around) -> Readiness {
     if object.pointer("/spec/paused") == Some(&Value::Bool(true)) {
         return Readiness::Ready;
     }
@@ -159,7 +161,16 @@ fn deployment(object: &Value) -> Readiness {
     if let Some(progressing) = condition(object, "Progressing")
         && text(progressing, "/reason") == "ProgressDeadlineExceeded"
     {
-        return Readiness::Failed(words(progressing));
+        // The Deployment's own clock does not know that nodes are on their way.
+        let on_its_way = around
+            .pods
+            .iter()
+            .any(|pod| waits_for_node(pod) && doom(pod, around).is_none());
+        return if on_its_way {
+            waits(words(progressing))
+        } else {
+            Readiness::Failed(words(progressing))
+        };
     }
     let wanted = number(object, "/spec/replicas").unwrap_or(1);
     let updated = count(object, "/status/updatedReplicas");

@@ -370,6 +370,33 @@ fn what_may_mend_itself_gets_a_while() {
 }
 
 #[test]
+fn where_nodes_come_and_go_the_wait_for_one_counts_from_the_first_look() {
+    let pod = Arc::new(
+        json!({"apiVersion": "v1", "kind": "Pod", "status": {"phase": "Pending", "conditions": [{
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no nodes available",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}),
+    );
+    let looked = |at: &str| Around {
+        first_look: Some(at.parse().unwrap()),
+        pods: vec![Arc::clone(&pod)],
+        ..around()
+    };
+    let (early, late) = (looked("2026-01-01T00:50:00Z"), looked("2026-01-01T00:59:00Z"));
+    assert!(matches!(readiness(&pod, &late), Readiness::NotYet(_)));
+    assert!(matches!(readiness(&pod, &early), Readiness::Failed(_)));
+    // The Deployment's own clock ran out meanwhile.
+    let deployment = workload(
+        "Deployment",
+        json!({"replicas": 1}),
+        json!({"observedGeneration": 2, "conditions": [{"type": "Progressing", "status": "False",
+            "reason": "ProgressDeadlineExceeded"}]}),
+    );
+    assert!(matches!(readiness(&deployment, &late), Readiness::NotYet(_)));
+    assert!(matches!(readiness(&deployment, &early), Readiness::Failed(_)));
+    failed(&deployment);
+}
+
+#[test]
 fn case_62_one_doomed_pod_of_three_does_not_fail_its_workload() {
     let deployment = workload(
         "Deployment",

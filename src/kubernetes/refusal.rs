@@ -146,7 +146,7 @@ mod tests {
     };
 
     fn clusters() -> Arc<Clusters> {
-        Clusters::new("/nowhere".into(), Secret::new(vec![1]), Arc::new(|_| {}))
+        Clusters::new("/nowhere".into(), Secret::new(vec![1]), Arc::new(|_| {}), None)
     }
 
     fn conflict(manager: &str) -> Refusal {

@@ -72,7 +72,7 @@ fn not_ours(item: &Item<'_>, live: &Value) -> Option<String> {
     }
 }
 
-async fn remove(cluster: &Cluster, path: &str, live: &Value) -> Result<(), ResourceError> {
+pub(super) async fn remove(cluster: &Cluster, path: &str, live: &Value) -> Result<(), ResourceError> {
     // Whose pods must be gone before what they use goes.
     let foreground = matches!(
         text(live, "/kind"),

@@ -106,6 +106,7 @@ mod tests {
             components: Vec::new(),
             verify: None,
             tags: BTreeMap::new(),
+            state: None,
         }
     }
 

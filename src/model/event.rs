@@ -6,7 +6,7 @@ use std::{
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{Action, Address, Component, Finding, Outcome, Summary};
+use super::{Action, Address, Component, Finding, Link, Outcome, Summary};
 
 /// What a run is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -155,6 +155,8 @@ pub enum EventKind {
         failed: usize,
         /// How many were not tried.
         skipped: usize,
+        /// Which chain of resources made it as long as it was.
+        critical_path: Vec<Link>,
     },
 }
 

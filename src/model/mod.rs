@@ -12,6 +12,7 @@ mod report;
 mod secret;
 mod shown;
 mod stack;
+mod timing;
 
 pub use address::{Address, AddressError, Component};
 pub use check::{CheckLevel, CheckState, Finding, Severity, VerifySummary};
@@ -26,5 +27,6 @@ pub use secret::Secret;
 pub use shown::Shown;
 pub use stack::{
     ClusterModel, CompanionSpec, ComponentModel, ExistingModel, KindModel, KwokModel, ManifestSource,
-    Mistake, StackModel,
+    Mistake, S3Model, StackModel,
 };
+pub use timing::{Link, Timing};

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Action, Address};
+use super::{Action, Address, Timing};
 
 /// Which signal ended a run early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -66,6 +66,8 @@ pub struct Report {
     pub skipped: BTreeMap<Address, Address>,
     /// What had not been reached when a signal came.
     pub left: Vec<Address>,
+    /// When each step that ended came to what.
+    pub timings: Vec<Timing>,
 }
 
 impl Default for Report {
@@ -76,6 +78,7 @@ impl Default for Report {
             failed: BTreeMap::new(),
             skipped: BTreeMap::new(),
             left: Vec::new(),
+            timings: Vec::new(),
         }
     }
 }

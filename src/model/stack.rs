@@ -22,6 +22,21 @@ pub struct StackModel {
     pub verify: Option<CheckLevel>,
     /// The user's own labels for everything that carries tags.
     pub tags: BTreeMap<String, String>,
+    /// The bucket that keeps the state; else `.stackup/<name>/` does.
+    pub state: Option<S3Model>,
+}
+
+/// State in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Model {
+    /// The bucket's name.
+    pub bucket: String,
+    /// What the names of all objects begin with, without a slash at its end.
+    pub key: String,
+    /// The bucket's region; else the one of the environment or the profile.
+    pub region: Option<String>,
+    /// The KMS key that encrypts the objects; else S3's own.
+    pub kms_key: Option<String>,
 }
 
 /// Where a stack runs.

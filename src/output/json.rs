@@ -100,6 +100,10 @@ mod tests {
                 done: 1,
                 failed: 1,
                 skipped: 1,
+                critical_path: vec![crate::model::Link {
+                    address: address(),
+                    took_ms: 1,
+                }],
             },
         ]
     }

@@ -165,6 +165,7 @@ impl Lines {
                 done,
                 failed,
                 skipped,
+                critical_path: _,
             } => {
                 let verb = verb_word(*verb);
                 let text = format!("{verb} ended: {done} done, {failed} failed, {skipped} skipped");
@@ -500,6 +501,7 @@ mod tests {
                     done: 1,
                     failed: 1,
                     skipped: 1,
+                    critical_path: Vec::new(),
                 },
             ),
         ]

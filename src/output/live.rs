@@ -527,6 +527,7 @@ pub(super) mod tests {
                 done: 2,
                 failed: 1,
                 skipped: 0,
+                critical_path: Vec::new(),
             },
         });
         assert!(stays.contains("!! shop        1 created, 1 failed\n"), "{stays}");

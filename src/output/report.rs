@@ -249,6 +249,7 @@ mod tests {
                 (address("k8s/monitoring/Ingress/grafana"), grafana.clone()),
                 (address("k8s/monitoring/ServiceMonitor/grafana"), grafana),
             ]),
+            timings: Vec::new(),
             left: Vec::new(),
         }
     }

@@ -88,6 +88,13 @@ pub trait Kind: Send + Sync {
         None
     }
 
+    /// What must be there and reachable to ask about this resource at all (an object's cluster). When that is gone, so is
+    /// this; when that goes and cannot be asked any more, this goes with it unasked.
+    fn lives_in(&self, target: &Target) -> Option<Address> {
+        let _ = target;
+        None
+    }
+
     /// Whether a delete should only be forgotten, since the thing is not ours to delete or was told to stay.
     fn stays(&self, target: &Target) -> bool {
         let _ = target;

@@ -8,6 +8,7 @@ use super::{
     cluster::cluster,
     component::components,
     reader::Reader,
+    state::state,
     tree::{Content, Node, Place},
 };
 
@@ -35,15 +36,12 @@ pub(super) fn stack(reader: &mut Reader, root: &Node, folder: &Path) -> Option<S
     let verify = fields
         .get("verify")
         .map_or(Some(CheckLevel::Standard), |node| verify(reader, node));
-    if let Some(state) = fields.entry("state") {
-        reader.wrong(
-            &state.place,
-            "state: only the folder .stackup beside the stack file keeps state yet; a bucket is not supported",
-            "leave state out",
-        );
-    }
     let tags = reader.texts(&mut fields, "tags");
-    reader.finish(&fields, &["state"]);
+    let state = match (fields.get("state"), &name) {
+        (Some(node), Some(name)) => state(reader, node, name, fields.place_of("state")),
+        (_, _) => None,
+    };
+    reader.finish(&fields, &[]);
     Some(StackModel {
         name: name?,
         folder: folder.to_owned(),
@@ -52,6 +50,7 @@ pub(super) fn stack(reader: &mut Reader, root: &Node, folder: &Path) -> Option<S
         components,
         verify,
         tags,
+        state,
     })
 }
 

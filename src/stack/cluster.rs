@@ -3,15 +3,16 @@ use serde_json::Value;
 use crate::model::{ClusterModel, ExistingModel, KindModel, KwokModel};
 
 use super::{
+    eks,
     reader::{Fields, Reader},
     tree::{Content, Node, Place},
 };
 
 /// The providers of this build.
-pub(super) const PROVIDERS: [&str; 3] = ["kind", "kwok", "existing"];
+pub(super) const PROVIDERS: [&str; 4] = ["kind", "kwok", "eks", "existing"];
 
 /// The keys of `cluster` that belong to some providers only.
-const OWNERS: [(&str, &[&str]); 8] = [
+const OWNERS: [(&str, &[&str]); 11] = [
     ("kubernetes", &["kind", "kwok", "eks"]),
     ("workers", &["kind", "kwok"]),
     ("kind", &["kind"]),
@@ -20,6 +21,9 @@ const OWNERS: [(&str, &[&str]); 8] = [
     ("network", &["eks"]),
     ("nodeGroups", &["eks"]),
     ("access", &["eks"]),
+    ("endpoint", &["eks"]),
+    ("logs", &["eks"]),
+    ("deletionProtection", &["eks"]),
 ];
 
 const MOST_WORKERS: u32 = 100;
@@ -39,13 +43,8 @@ pub(super) fn cluster(reader: &mut Reader, node: &Node, place: &Place) -> Option
             existing(reader, &mut fields).map(ClusterModel::Existing)
         }
         Content::Text(text, _) if text == "eks" => {
-            reader.wrong(
-                &provider.place,
-                "cluster.provider eks: this build has no road to EKS yet",
-                format!("the providers here are {}", PROVIDERS.join(", ")),
-            );
-            // Its keys are right; that they cannot be used has been said.
-            return None;
+            let kubernetes = kubernetes(reader, &mut fields);
+            eks::eks(reader, &mut fields, kubernetes).map(ClusterModel::Eks)
         }
         Content::Text(..) | Content::Plain(..) | Content::List(_) | Content::Map(_) => {
             reader.unknown_word(provider, "cluster.provider", &PROVIDERS);

@@ -8,11 +8,13 @@
 mod check;
 mod cluster;
 mod component;
+mod eks;
 mod environment;
 mod load;
 mod merge;
 mod reader;
 mod schema;
+mod state;
 mod template;
 mod tree;
 

@@ -3,6 +3,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::{Map, Value};
 
+use super::eks;
+
 /// The JSON Schema of a stack file, for editors and other tools.
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
@@ -45,6 +47,42 @@ struct StackFile {
     /// Your own labels for everything that can carry tags.
     #[schemars(example = example("team", "shop"))]
     tags: Option<BTreeMap<String, String>>,
+    /// Where stackup remembers what it made. Default: the folder .stackup beside this file.
+    state: Option<State>,
+}
+
+/// Where stackup remembers what it made.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "described for editors; the files are read with their places, field by field"
+)]
+struct State {
+    /// A bucket of Amazon S3, for stacks that several machines work on. `stackup state init` makes it.
+    s3: S3,
+}
+
+/// A bucket of Amazon S3.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "described for editors; the files are read with their places, field by field"
+)]
+struct S3 {
+    /// The bucket's name.
+    #[schemars(regex(pattern = pattern("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")), example = &"example-stackup-state")]
+    bucket: String,
+    /// What the names of the objects begin with. Default: the stack's name.
+    #[schemars(regex(pattern = pattern(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")), example = &"stacks/demo")]
+    key: Option<String>,
+    /// The bucket's region. Default: the one of the environment or of the profile.
+    #[schemars(regex(pattern = pattern("[a-z]+(-[a-z]+)+-[0-9]+")), example = &"eu-central-1")]
+    region: Option<String>,
+    /// The KMS key that encrypts the objects: id, alias or ARN. Default: the key that S3 keeps itself.
+    #[schemars(example = &"alias/stackup-state")]
+    kms_key: Option<String>,
 }
 
 /// Where a stack runs.
@@ -56,9 +94,10 @@ struct StackFile {
 )]
 struct Cluster {
     /// Who makes the cluster. kind: a cluster in containers on this machine. kwok: a rehearsal, a real control
-    /// plane whose nodes are simulated, so that nothing really runs. existing: a cluster that is there already.
+    /// plane whose nodes are simulated, so that nothing really runs. eks: a cluster of AWS with its network and
+    /// nodes. existing: a cluster that is there already.
     provider: Provider,
-    /// The Kubernetes version, in quotes. Providers kind and kwok.
+    /// The Kubernetes version, in quotes. Providers kind, kwok and eks (default there: the one that EKS takes).
     #[schemars(regex(pattern = pattern(r"[0-9]{1,4}(\.[0-9]{1,4}){1,2}")), example = &"1.34")]
     kubernetes: Option<String>,
     /// The number of worker nodes. Providers kind (0 to 100) and kwok (1 to 100). Default: 1.
@@ -68,6 +107,21 @@ struct Cluster {
     kind: Option<Kind>,
     /// Settings of provider existing.
     existing: Option<Existing>,
+    /// The region of AWS. Provider eks.
+    #[schemars(example = &"eu-central-1")]
+    region: Option<String>,
+    /// The network. Provider eks.
+    network: Option<eks::schema::Network>,
+    /// How the API server is reached. Provider eks.
+    endpoint: Option<eks::schema::Endpoint>,
+    /// Groups of worker nodes. Provider eks. Default: one group, workers, of two nodes.
+    node_groups: Option<Vec<eks::schema::NodeGroup>>,
+    /// Who may use the cluster. Provider eks.
+    access: Option<Vec<eks::schema::Access>>,
+    /// Logs of the control plane. Provider eks. Default: none.
+    logs: Option<eks::schema::Logs>,
+    /// Whether EKS itself refuses to delete the cluster, until this is applied as false. Provider eks.
+    deletion_protection: Option<bool>,
 }
 
 #[derive(JsonSchema)]
@@ -79,6 +133,7 @@ struct Cluster {
 enum Provider {
     Kind,
     Kwok,
+    Eks,
     Existing,
 }
 

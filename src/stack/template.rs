@@ -17,6 +17,7 @@ pub fn template(provider: &str, name: &str) -> Result<String, Mistake> {
     let cluster = match provider {
         "kind" => KIND,
         "kwok" => KWOK,
+        "eks" => EKS,
         "existing" => EXISTING,
         _ => {
             return Err(Mistake {
@@ -98,6 +99,30 @@ const KWOK: &str = "cluster:
   provider: kwok
   # Simulated worker nodes.
   workers: 2
+";
+
+const EKS: &str = "cluster:
+  # A cluster of AWS with a network and worker nodes of its own. It costs money while it stands:
+  # `stackup diff` says what, and `stackup destroy` proves that nothing is left.
+  provider: eks
+  region: eu-central-1
+  # In quotes, since YAML reads 1.30 as the number 1.3. Without it, the version that EKS takes.
+  kubernetes: \"1.34\"
+  network:
+    cidr: 10.0.0.0/16
+    zones: 2
+    # none (nodes have public addresses; the cheapest), single or per-zone
+    nat: single
+  nodeGroups:
+    - name: workers
+      # Several of one size, so that a lack of one does not end the attempt.
+      instanceTypes: [t3.large, t3a.large]
+      # or spot
+      capacity: on-demand
+      desired: 2
+  # Who may use the cluster, beside the identity that makes it.
+  # access:
+  #   - principal: arn:aws:iam::111122223333:role/admins
 ";
 
 const EXISTING: &str = "cluster:

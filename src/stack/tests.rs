@@ -244,6 +244,8 @@ const BAD: &[&str] = &[
     "name: a\ncluster: {provider: kwok}\ncomponents:\n- name: b\n  manifests: builtin:b\n  dependsOn: [b]\n",
     "name: a\ncluster: {provider: kwok}\ncomponents:\n- name: b\n  manifests: builtin:b\n  dependsOn: a\n  namespace: My Space\n  labels: {\"a b\": c, d: -e, f: 5, g: [h]}\n  images: [a]\n  values: 5\n  patches: [a, {}]\n",
     "name: a\ncluster: {provider: kwok}\nstate: {s3: {bucket: b}}\n",
+    "name: a\ncluster: {provider: kwok}\nstate: {}\n",
+    "name: a\ncluster: {provider: kwok}\nstate: {s3: {buckets: abc, key: /a, region: mars}, gcs: {}}\n",
     "name: a\ncluster: {provider: kwok}\nverify: deep\n",
     "name: a\ncluster: {provider: kwok}\nverify: standart\n",
     "name: a\ncluster: {provider: kwok}\nverify: on\n",
@@ -591,6 +593,8 @@ fn the_schema_knows_exactly_the_keys_that_are_read() {
         ("cluster", "existing"),
         ("cluster.kind", "kind"),
         ("components.x", "kind"),
+        ("state", "kind"),
+        ("state.s3", "kind"),
     ] {
         let path = if at.is_empty() {
             "zzzzzzzzzzzz".to_owned()

@@ -1,6 +1,10 @@
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::Holder;
+use crate::resource::ResourceError;
 
 /// Why the state could not be used. Nothing has been changed when one of these comes before a run.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,25 @@ pub enum StateError {
     /// Another stackup works on this stack.
     #[error("the stack is locked by {0}")]
     Locked(Box<Holder>),
+    /// Another stackup took the lock over while this one could not show that it was alive.
+    #[error("the lock of {} was taken over{}", .path.display(), .by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default())]
+    Fenced {
+        /// Whose lock.
+        path: PathBuf,
+        /// Who has it now, if someone still does.
+        by: Option<Box<Holder>>,
+    },
+    /// A remote store said no, or nothing.
+    #[error("{what} {}", .path.display())]
+    Remote {
+        /// What was tried: "write", "read".
+        what: &'static str,
+        /// Of which object.
+        path: PathBuf,
+        /// What the store said.
+        #[source]
+        source: Box<ResourceError>,
+    },
     /// The file system said no.
     #[error("{what} {}", .path.display())]
     Io {
@@ -62,6 +85,33 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// Adds the backup to use, where there is damage.
+    #[must_use]
+    pub fn with_backup(self, newest: Option<PathBuf>) -> Self {
+        match self {
+            Self::Damaged {
+                path, offset, what, ..
+            } => Self::Damaged {
+                path,
+                offset,
+                what,
+                backup: newest,
+            },
+            other @ (Self::Newer { .. }
+            | Self::UnknownFeature { .. }
+            | Self::OtherStack { .. }
+            | Self::Locked(_)
+            | Self::Fenced { .. }
+            | Self::Remote { .. }
+            | Self::Io { .. }) => other,
+        }
+    }
+
+    /// What is to be written there has no JSON.
+    pub fn unwritable(path: &Path, error: serde_json::Error) -> Self {
+        Self::io("write", path)(error.into())
+    }
+
     /// Wraps what the file system said.
     pub(super) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

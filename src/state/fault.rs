@@ -4,10 +4,10 @@ use rustix::process::{Signal, getpid, kill_process};
 
 /// A point where the process may be told to die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Point {
+pub enum Point {
     /// Right after the nth record of this process became durable (from 1).
     Record(u64),
-    /// The new snapshot is written beside the old one.
+    /// The new snapshot is written beside the old one; a remote store has its backup of the old one.
     SnapshotWritten,
     /// The new snapshot has taken the old one's place; the journal is not empty yet.
     SnapshotRenamed,
@@ -28,7 +28,7 @@ fn asked() -> Option<Point> {
 }
 
 /// How many of the next `count` records, of which `done` came before, may still be written.
-pub(super) fn allowed(done: u64, count: usize) -> usize {
+pub fn allowed(done: u64, count: usize) -> usize {
     match asked() {
         Some(Point::Record(n)) => usize::try_from(n.saturating_sub(done))
             .unwrap_or(count)
@@ -38,7 +38,7 @@ pub(super) fn allowed(done: u64, count: usize) -> usize {
 }
 
 /// Ends the process if this is the point.
-pub(super) fn reach(point: Point) {
+pub fn reach(point: Point) {
     if asked() == Some(point) {
         let _sent = kill_process(getpid(), Signal::KILL);
         loop {

@@ -9,13 +9,13 @@ use futures::future::{BoxFuture, ready};
 
 #[cfg(feature = "faults")]
 use super::fault;
-use super::{Holder, Loaded, Record, Snapshot, StateError, Store, read_journal, write_line};
+use super::{Holder, Loaded, Record, SharedStore, Snapshot, StateError, Store, resume, write_line};
 
 const SNAPSHOT: &str = "state.json";
 const JOURNAL: &str = "journal.ndjson";
 const LOCK: &str = "lock";
 const BACKUPS: &str = "backups";
-const KEEP: usize = 10;
+const KEY: &str = "key";
 
 /// The state of one stack in a folder of its own.
 #[derive(Debug)]
@@ -51,18 +51,7 @@ impl FileStore {
 
     /// Makes the folder, readable by its owner only and ignored by git.
     pub fn prepare(&self) -> Result<(), StateError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)
-            .map_err(StateError::io("create", &self.folder))?;
-        if let Some(parent) = self.folder.parent() {
-            let ignore = parent.join(".gitignore");
-            if !ignore.exists() {
-                write_private(&ignore, b"*\n")?;
-            }
-        }
-        Ok(())
+        make_folder(&self.folder)
     }
 
     /// Takes the lock for as long as this store lives, or says who has it. The system drops it when the process ends,
@@ -88,11 +77,7 @@ impl FileStore {
                 });
             }
         }
-        let text = serde_json::to_vec(holder).map_err(|error| StateError::Io {
-            what: "write",
-            path: path.clone(),
-            source: error.into(),
-        })?;
+        let text = serde_json::to_vec(holder).map_err(|error| StateError::unwritable(&path, error))?;
         file.set_len(0)
             .and_then(|()| file.write_all(&text))
             .map_err(StateError::io("write", &path))?;
@@ -133,89 +118,14 @@ impl FileStore {
                 }),
             };
         };
-        let mut snapshot = Snapshot::read(&bytes, &path).map_err(|error| self.with_backup(error))?;
-        if snapshot.stack != self.stack {
-            return Err(StateError::OtherStack {
-                path,
-                found: snapshot.stack,
-                wanted: self.stack.clone(),
-            });
-        }
-        let (records, torn) = read_journal(&lines, &journal).map_err(|error| self.with_backup(error))?;
-        let mut notes = Vec::new();
-        if let Some(offset) = torn {
-            notes.push(format!("the last line of {} was cut off at byte {offset} when its writer ended; what it would have announced was not begun", journal.display()));
-        }
-        let unfinished = self.replay(&mut snapshot, &records, &journal)?;
-        self.counts = if unfinished {
+        let (loaded, torn) = resume(&self.stack, (&bytes, &path), (&lines, &journal))
+            .map_err(|error| error.with_backup(self.newest_backup()))?;
+        self.counts = if loaded.unfinished {
             torn.unwrap_or(lines.len())
         } else {
             0
         };
-        Ok(Some(Loaded {
-            snapshot,
-            unfinished,
-            notes,
-        }))
-    }
-
-    /// Folds an unfinished run into the snapshot; whether there was one.
-    fn replay(
-        &self,
-        snapshot: &mut Snapshot,
-        records: &[Record],
-        journal: &Path,
-    ) -> Result<bool, StateError> {
-        let damaged = |what: String| {
-            self.with_backup(StateError::Damaged {
-                path: journal.to_owned(),
-                offset: 0,
-                what,
-                backup: None,
-            })
-        };
-        let Some(first) = records.first() else {
-            return Ok(false);
-        };
-        let Record::Open {
-            uid, lineage, serial, ..
-        } = first
-        else {
-            return Err(damaged("it does not begin with the run that wrote it".into()));
-        };
-        if *uid != snapshot.uid || *lineage != snapshot.lineage || *serial > snapshot.serial {
-            return Err(damaged(format!(
-                "it was written on top of serial {serial} of another or a later state"
-            )));
-        }
-        if *serial < snapshot.serial {
-            // The run ended: its snapshot is in place, only the journal was not emptied any more.
-            return Ok(false);
-        }
-        for record in records {
-            snapshot
-                .fold(record)
-                .map_err(|address| damaged(format!("it tells of {address} what cannot have happened")))?;
-        }
-        Ok(true)
-    }
-
-    fn with_backup(&self, error: StateError) -> StateError {
-        match error {
-            StateError::Damaged {
-                path, offset, what, ..
-            } => StateError::Damaged {
-                path,
-                offset,
-                what,
-                backup: self.newest_backup(),
-            },
-            other @ (StateError::Newer { .. }
-            | StateError::UnknownFeature { .. }
-            | StateError::OtherStack { .. }
-            | StateError::Locked(_)
-            | StateError::Io { .. }) => other,
-        }
+        Ok(Some(loaded))
     }
 
     /// The backups, oldest first.
@@ -242,11 +152,7 @@ impl FileStore {
         let path = self.folder.join(JOURNAL);
         let mut bytes = Vec::new();
         for record in records {
-            write_line(record, &mut bytes).map_err(|error| StateError::Io {
-                what: "write",
-                path: path.clone(),
-                source: error.into(),
-            })?;
+            write_line(record, &mut bytes).map_err(|error| StateError::unwritable(&path, error))?;
         }
         let file = if let Some(file) = &mut self.journal {
             file
@@ -280,11 +186,9 @@ impl FileStore {
         let path = self.folder.join(SNAPSHOT);
         let mut next = snapshot.clone();
         next.serial += 1;
-        let bytes = next.write().map_err(|error| StateError::Io {
-            what: "write",
-            path: path.clone(),
-            source: error.into(),
-        })?;
+        let bytes = next
+            .write()
+            .map_err(|error| StateError::unwritable(&path, error))?;
         self.back_up(&path)?;
         let new = self.folder.join("state.json.new");
         write_private(&new, &bytes)?;
@@ -320,12 +224,15 @@ impl FileStore {
             .mode(0o700)
             .create(&folder)
             .map_err(StateError::io("create", &folder))?;
-        let to = folder.join(format!("state-{:08}.json", old.serial));
+        let to = folder.join(old.backup_name());
         if !to.exists() {
             fs::hard_link(path, &to).map_err(StateError::io("keep", &to))?;
         }
         let backups = self.backups();
-        for old in backups.iter().take(backups.len().saturating_sub(KEEP)) {
+        for old in backups
+            .iter()
+            .take(backups.len().saturating_sub(Snapshot::BACKUPS))
+        {
             fs::remove_file(old).map_err(StateError::io("remove", old))?;
         }
         Ok(())
@@ -368,6 +275,51 @@ impl Store for FileStore {
     fn clear(&mut self) -> BoxFuture<'_, Result<(), StateError>> {
         Box::pin(ready(self.remove()))
     }
+}
+
+impl SharedStore for FileStore {
+    fn lock<'a>(&'a mut self, holder: &'a Holder) -> BoxFuture<'a, Result<(), StateError>> {
+        let taken = self.prepare().and_then(|()| Self::lock(self, holder));
+        Box::pin(ready(taken))
+    }
+
+    fn unlock<'a>(&'a mut self, _: &'a Holder) -> BoxFuture<'a, Result<Option<Holder>, StateError>> {
+        // The lock goes with its process: what is held is alive.
+        Box::pin(ready(match self.holder() {
+            Ok(Some(holder)) => Err(StateError::Locked(Box::new(holder))),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        }))
+    }
+
+    fn release(&mut self) -> BoxFuture<'_, Result<(), StateError>> {
+        self.lock = None;
+        Box::pin(ready(Ok(())))
+    }
+
+    fn key(&mut self) -> BoxFuture<'_, Result<Option<Vec<u8>>, StateError>> {
+        Box::pin(ready(read_if_there(&self.folder.join(KEY))))
+    }
+
+    fn keep_key<'a>(&'a mut self, key: &'a [u8]) -> BoxFuture<'a, Result<(), StateError>> {
+        Box::pin(ready(write_private(&self.folder.join(KEY), key)))
+    }
+}
+
+/// Makes a stack's folder, readable by its owner only, and has git ignore the folder around it.
+pub fn make_folder(folder: &Path) -> Result<(), StateError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(StateError::io("create", folder))?;
+    if let Some(parent) = folder.parent() {
+        let ignore = parent.join(".gitignore");
+        if !ignore.exists() {
+            write_private(&ignore, b"*\n")?;
+        }
+    }
+    Ok(())
 }
 
 fn private() -> OpenOptions {
@@ -459,7 +411,7 @@ mod tests {
         for _ in 0..14 {
             store.save(&mut snapshot).await.unwrap();
         }
-        assert_eq!(store.backups().len(), KEEP);
+        assert_eq!(store.backups().len(), Snapshot::BACKUPS);
         fs::write(store.folder().join(SNAPSHOT), b"").unwrap();
         let error = store.load().await.unwrap_err();
         assert!(
@@ -486,15 +438,15 @@ mod tests {
     async fn a_second_holder_is_told_who_has_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let (mut first, mut second) = (store(folder.path()), store(folder.path()));
-        first.lock(&holder()).unwrap();
-        let error = second.lock(&holder()).unwrap_err();
+        FileStore::lock(&mut first, &holder()).unwrap();
+        let error = FileStore::lock(&mut second, &holder()).unwrap_err();
         assert!(
             matches!(&error, StateError::Locked(who) if **who == holder()),
             "{error}"
         );
         assert_eq!(second.holder().unwrap(), Some(holder()));
         drop(first);
-        second.lock(&holder()).unwrap();
+        FileStore::lock(&mut second, &holder()).unwrap();
     }
 
     #[tokio::test]

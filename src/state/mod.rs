@@ -6,16 +6,18 @@
 
 mod error;
 #[cfg(feature = "faults")]
-mod fault;
+pub mod fault;
 mod file;
 mod hash;
 mod journal;
+mod resume;
 mod snapshot;
 mod store;
 
 pub use error::StateError;
-pub use file::FileStore;
+pub use file::{FileStore, make_folder};
 pub use hash::{KeyedHash, canonical, hex};
 pub use journal::{Intended, Phase, Record, read_journal, write_line};
-pub use snapshot::{Entry, Snapshot, Status};
-pub use store::{Holder, Loaded, Store};
+pub use resume::resume;
+pub use snapshot::{Entry, Life, Place, Snapshot, Status};
+pub use store::{Holder, Loaded, SharedStore, Store};

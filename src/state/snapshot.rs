@@ -41,6 +41,24 @@ pub struct Entry {
     pub status: Status,
 }
 
+/// Where at a cloud a stack stands: elsewhere, nothing of it would be found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The account, twelve digits at AWS.
+    pub account: String,
+    /// The region.
+    pub region: String,
+}
+
+/// How long a stack may live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// Seconds, as the stack file asked for them.
+    pub seconds: u64,
+    /// When they end, RFC 3339.
+    pub expires: String,
+}
+
 /// All that a stack remembers between runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -60,6 +78,12 @@ pub struct Snapshot {
     /// Grows by one with each takeover of the lock of a remote store.
     #[serde(default)]
     pub epoch: u64,
+    /// Where at a cloud the stack stands, if it stands at one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// The lifetime that the stack file asked for, and when it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<Life>,
     /// Every resource that may be there.
     pub resources: BTreeMap<Address, Entry>,
     /// Things that were replaced and whose removal is not recorded yet.
@@ -71,6 +95,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// How many former snapshots a store keeps.
+    pub const BACKUPS: usize = 10;
+
+    /// The name under which a store keeps it once it is no longer the present one: sorted by serial.
+    pub fn backup_name(&self) -> String {
+        format!("state-{:08}.json", self.serial)
+    }
+
     /// The state of a stack that has nothing yet.
     pub fn new(stack: &str, uid: String, lineage: String) -> Self {
         Self {
@@ -81,6 +113,8 @@ impl Snapshot {
             lineage,
             serial: 0,
             epoch: 0,
+            place: None,
+            life: None,
             resources: BTreeMap::new(),
             deposed: Vec::new(),
             more: Map::new(),
@@ -88,7 +122,7 @@ impl Snapshot {
     }
 
     /// The file's bytes: readable, in stable order, closed by the checksum of all bytes before it.
-    pub(super) fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
+    pub fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.truncate(text.trim_end_matches(['\n', '}']).len());
         let sum = hash::sha256(text.as_bytes());
@@ -99,7 +133,7 @@ impl Snapshot {
     }
 
     /// Reads a file's bytes. `path` is for messages.
-    pub(super) fn read(bytes: &[u8], path: &Path) -> Result<Self, StateError> {
+    pub fn read(bytes: &[u8], path: &Path) -> Result<Self, StateError> {
         let damaged = |offset: usize, what: String| StateError::Damaged {
             path: path.to_owned(),
             offset,

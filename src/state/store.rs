@@ -53,3 +53,22 @@ pub trait Store: Send {
     /// Removes the state of a stack of which nothing is left.
     fn clear(&mut self) -> BoxFuture<'_, Result<(), StateError>>;
 }
+
+/// A store that several processes come to, of which one at a time may write.
+pub trait SharedStore: Store {
+    /// Takes the lock for as long as this store lives, or says who has it.
+    fn lock<'a>(&'a mut self, holder: &'a Holder) -> BoxFuture<'a, Result<(), StateError>>;
+
+    /// Removes a lock whose holder gave no sign of life for so long that it lapsed, and gives that holder. Refuses while
+    /// it lives; `None` where nobody has it.
+    fn unlock<'a>(&'a mut self, by: &'a Holder) -> BoxFuture<'a, Result<Option<Holder>, StateError>>;
+
+    /// Gives the lock back.
+    fn release(&mut self) -> BoxFuture<'_, Result<(), StateError>>;
+
+    /// Reads the stack's key for hashes of secret values; `None` where there is none yet.
+    fn key(&mut self) -> BoxFuture<'_, Result<Option<Vec<u8>>, StateError>>;
+
+    /// Keeps that key where only who may read the state can read it.
+    fn keep_key<'a>(&'a mut self, key: &'a [u8]) -> BoxFuture<'a, Result<(), StateError>>;
+}

@@ -12,14 +12,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stackup::{
-    aws::{self, Audited, Clients, Place},
+    aws::{self, Audited, Clients},
     engine::{Canceller, Run, execute, lint, plan, refresh},
     model::{
         Address, CapacityModel, EksModel, EndpointModel, Events, NatModel, Need, NetworkModel,
         NodeGroupModel, Outcome, Secret, Verb, ZonesModel,
     },
     resource::{Registry, Remembered, Stack, Wanted},
-    state::{Entry, FileStore, Holder, KeyedHash, Loaded, Snapshot, Status},
+    state::{Entry, FileStore, Holder, KeyedHash, Loaded, Place, Snapshot, Status},
 };
 use tokio::{process::Command, time::timeout};
 

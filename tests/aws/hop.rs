@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
 };
 
@@ -34,6 +34,8 @@ pub(super) enum Fault {
     Throttle,
     /// The list does not show anything yet.
     Hide,
+    /// It waits until [`Hop::let_go`].
+    Hold,
 }
 
 type Chooses = Box<dyn Fn(usize, &str) -> bool + Send + Sync>;
@@ -47,6 +49,10 @@ struct Shared {
     /// The calls that moto got.
     passed: Mutex<Vec<String>>,
     kill: Notify,
+    held: Notify,
+    go: Notify,
+    /// By how many seconds the clock of the server seems to be ahead.
+    ahead: AtomicI64,
 }
 
 /// A running hop; it ends with the test's runtime.
@@ -71,6 +77,9 @@ impl Hop {
             seen: AtomicUsize::new(0),
             passed: Mutex::default(),
             kill: Notify::new(),
+            held: Notify::new(),
+            go: Notify::new(),
+            ahead: AtomicI64::new(0),
         });
         tokio::spawn(listen(listener, Arc::clone(&shared)));
         Self { address, shared }
@@ -88,6 +97,22 @@ impl Hop {
     /// Returns when the caller is to be killed.
     pub(super) async fn kill(&self) {
         self.shared.kill.notified().await;
+    }
+
+    /// Returns when a call is held.
+    pub(super) async fn held(&self) {
+        self.shared.held.notified().await;
+    }
+
+    /// Lets the call go that is held.
+    pub(super) fn let_go(&self) {
+        self.shared.go.notify_one();
+    }
+
+    /// The same hop to callers for whom the server's clock is so many seconds ahead.
+    pub(super) fn ahead(self, seconds: i64) -> Self {
+        self.shared.ahead.store(seconds, Ordering::SeqCst);
+        self
     }
 
     /// The names of the calls that moto got.
@@ -120,11 +145,9 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Re
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let text = String::from_utf8_lossy(&body);
-    let call = text
-        .split('&')
-        .find_map(|field| field.strip_prefix("Action="))
-        .unwrap_or("?")
-        .to_owned();
+    let action = text.split('&').find_map(|field| field.strip_prefix("Action="));
+    // Calls of S3 have no name on the wire but their method and path.
+    let call = action.map_or_else(|| format!("{} {}", head.method, head.uri.path()), str::to_owned);
     let number = shared.seen.fetch_add(1, Ordering::SeqCst);
     let fault = (shared.chooses)(number, &call).then_some(shared.fault);
     match fault {
@@ -138,6 +161,10 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Re
             let nothing = format!("<{call}Response><requestId>id</requestId></{call}Response>");
             return Ok(Response::new(Full::from(nothing)));
         }
+        Some(Fault::Hold) => {
+            shared.held.notify_one();
+            shared.go.notified().await;
+        }
         Some(Fault::KillAfter | Fault::LoseAnswer) | None => {}
     }
     shared.passed.lock().unwrap().push(call);
@@ -147,14 +174,40 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Re
         .map_err(io::Error::other)?;
     tokio::spawn(connection);
     let answer = sender.send_request(Request::from_parts(head, Full::new(body)));
-    let (head, body) = answer.await.map_err(io::Error::other)?.into_parts();
+    let (mut head, body) = answer.await.map_err(io::Error::other)?.into_parts();
+    turn(&mut head.headers, shared.ahead.load(Ordering::SeqCst));
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let body = correct(&mut head.headers, body);
     match fault {
         Some(Fault::KillAfter) => killed(&shared).await,
         Some(Fault::LoseAnswer) => Err(io::Error::other("the answer is lost")),
-        Some(Fault::KillBefore | Fault::Throttle | Fault::Hide) | None => {
+        Some(Fault::KillBefore | Fault::Throttle | Fault::Hide | Fault::Hold) | None => {
             Ok(Response::from_parts(head, Full::new(body)))
         }
+    }
+}
+
+/// Sets the clock of an answer.
+fn turn(headers: &mut hyper::HeaderMap, ahead: i64) {
+    let Some(date) = headers.get_mut("date").filter(|_| ahead != 0) else {
+        return;
+    };
+    let format = "%a, %d %b %Y %H:%M:%S";
+    let text = date.to_str().unwrap().trim_end_matches(" GMT").to_owned();
+    let then = jiff::civil::DateTime::strptime(format, text).unwrap();
+    let then = then + jiff::Span::new().seconds(ahead);
+    *date = format!("{} GMT", then.strftime(format)).parse().unwrap();
+}
+
+/// Gives an answer of moto the name that S3 gives it, without which no SDK of AWS can read it.
+fn correct(headers: &mut hyper::HeaderMap, body: Bytes) -> Bytes {
+    let wrong = "GetBucketVersioningResponse";
+    match std::str::from_utf8(&body) {
+        Ok(text) if text.contains(wrong) => {
+            headers.remove("content-length");
+            text.replace(wrong, "VersioningConfiguration").into()
+        }
+        Ok(_) | Err(_) => body,
     }
 }
 

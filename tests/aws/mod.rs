@@ -7,6 +7,7 @@ mod double;
 mod errand;
 mod hop;
 mod preflight;
+mod state;
 mod sweep;
 
 use std::{

@@ -16,8 +16,8 @@ mod zones;
 use problem::{Ask, Check, Findings};
 
 pub use permissions::ACTIONS;
-pub use problem::{Place, Problem};
-pub use run::preflight;
+pub use problem::Problem;
+pub use run::{misplaced, preflight};
 
 /// All checks, with what each looks at.
 const CHECKS: [(&str, Check); 8] = [

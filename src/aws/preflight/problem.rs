@@ -37,15 +37,6 @@ impl Problem {
     }
 }
 
-/// Where a stack stands, as its state remembers it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The account, twelve digits.
-    pub account: String,
-    /// The region.
-    pub region: String,
-}
-
 /// What all checks know.
 #[derive(Debug)]
 pub(super) struct Ask<'a> {

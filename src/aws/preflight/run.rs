@@ -3,10 +3,11 @@ use std::time::SystemTime;
 use futures::future::join_all;
 
 use super::super::{Clients, identity};
-use super::{Ask, CHECKS, Place, Problem};
+use super::{Ask, CHECKS, Problem};
 use crate::{
     model::EksModel,
     resource::{ResourceError, Stack},
+    state::Place,
 };
 
 /// Everything that would go wrong with this stack; empty if nothing would. Read-only.
@@ -54,7 +55,8 @@ fn not_signed_in(error: &ResourceError) -> Problem {
     Problem::new("AWS does not know who you are", error.to_string(), hint)
 }
 
-fn misplaced(here: &Place, there: &Place) -> Option<Problem> {
+/// That these credentials are of another place than the state: everything would seem to be gone there.
+pub fn misplaced(here: &Place, there: &Place) -> Option<Problem> {
     let what = match (here.account == there.account, here.region == there.region) {
         (true, true) => return None,
         (false, _) => "account",

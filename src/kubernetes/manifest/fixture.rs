@@ -134,5 +134,6 @@ pub(super) fn stack(cluster: ClusterModel, components: Vec<ComponentModel>) -> S
         components,
         verify: None,
         tags: BTreeMap::new(),
+        state: None,
     }
 }

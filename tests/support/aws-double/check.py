@@ -282,7 +282,7 @@ def a_token_opens_the_cluster_it_was_made_for_and_no_other(d):
     d.until(lambda: d.status("other"), "ACTIVE")
 
     def review(token, cluster="shop"):
-        status, body = d.http("POST", f"/_double/token-review?cluster=arn:aws:eks:{REGION}:{ACCOUNT}:cluster/{cluster}",
+        status, body = d.http("POST", f"/_double/token-review/{REGION}/{cluster}",
                               {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}, {"Content-Type": "application/json"})
         same((status, body["kind"]), (200, "TokenReview"))
         return body["status"]

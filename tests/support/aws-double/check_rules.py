@@ -155,6 +155,7 @@ def planted_leftovers_hold_the_vpc_and_can_be_found(d):
     plant("cluster-deleted", cluster="shop")
     same(d.status(), "gone")
     tags = d.aws("elb", "describe-tags", "--load-balancer-names", balancer["name"])["TagDescriptions"][0]["Tags"]
+    assert f".{REGION}." in balancer["dns"], balancer
     same({t["Key"]: t["Value"] for t in tags}, {"kubernetes.io/cluster/shop": "owned", "kubernetes.io/service-name": "shop/frontend-external"})
     found = d.aws("ec2", "describe-network-interfaces", "--filters", "Name=tag:cluster.k8s.amazonaws.com/name,Values=shop")["NetworkInterfaces"]
     same([(i["NetworkInterfaceId"], i["Status"]) for i in found], [(interface, "available")])

@@ -54,6 +54,7 @@ class Cloud:
         self.ec2("AuthorizeSecurityGroupIngress", GroupId=nodes, IpPermissions=permission)
         made = self.account.moto_do("elb", "CreateLoadBalancer", self.region, LoadBalancerName=short, Subnets=[s["SubnetId"] for s in subnets], SecurityGroups=[group],
                                     Listeners=[{"Protocol": "TCP", "LoadBalancerPort": 80, "InstanceProtocol": "TCP", "InstancePort": 30080}], Tags=tag_list(tags))
+        made["DNSName"] = made["DNSName"].replace("us-east-1", self.region)
         states = self.account.part(States, self.region)
         enis = [states.interface(s["SubnetId"], [group], f"ELB {short}") for s in subnets]
         self.balancers[uid] = {"name": short, "dns": made["DNSName"], "group": group, "nodes": nodes, "permission": permission, "interfaces": enis, "ready": False}

@@ -43,7 +43,7 @@ class Double:
     def __call__(self, environ, start):
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         path = environ["PATH_INFO"]
-        if path == "/_double/token-review":
+        if path.startswith("/_double/token-review"):
             with self.account.lock:
                 out = review(self.account, environ, body)
             status, headers, content = 200, {"Content-Type": "application/json"}, json.dumps(out).encode()
@@ -137,12 +137,19 @@ def main():
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     if options.until_stdin_closes:
-        threading.Thread(target=lambda: (sys.stdin.buffer.read(), ended.set()), daemon=True).start()
+        threading.Thread(target=until_closed, args=(ended,), daemon=True).start()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     threading.Thread(target=tick, args=(account, ended), daemon=True).start()
     print(json.dumps({"url": account.url}), flush=True)
     ended.wait()
     account.end()
+
+
+def until_closed(ended):
+    """Waits for the end of standard input; unbuffered, since a buffer's lock held at exit is fatal to Python."""
+    while os.read(0, 4096):
+        pass
+    ended.set()
 
 
 def tick(account, ended):

@@ -102,7 +102,7 @@ class Cluster:
         from cluster import ControlPlane
         from controllers import Controllers
         try:
-            url = f"{self.account.url}/_double/token-review?cluster={self.data['arn']}"
+            url = f"{self.account.url}/_double/token-review/{self.region}/{self.name}"
             plane = ControlPlane(self.account.folder, self.account.programs, f"{self.region}-{self.name}", url, self.data["version"])
             plane.start()
             with self.account.lock:

@@ -72,6 +72,13 @@ def classic_interfaces(account, call, _result):
         states.interface(subnet, p.get("SecurityGroups") or [], f"ELB {p['LoadBalancerName']}") for subnet in p.get("Subnets", [])]
 
 
+@after("elb", "DescribeLoadBalancers")
+def names_of_the_region(account, call, result):
+    """moto gives every classic load balancer a name in us-east-1."""
+    for balancer in result["LoadBalancerDescriptions"]:
+        balancer["DNSName"] = balancer["DNSName"].replace("us-east-1", call.region)
+
+
 @before("elb", "DeleteLoadBalancer")
 def classic_interfaces_go_later(account, call):
     from cloud import Cloud

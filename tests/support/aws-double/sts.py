@@ -6,7 +6,7 @@ import json
 import time
 from calendar import timegm
 from datetime import timedelta
-from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
 from account import utcnow
 from hooks import after, implements
@@ -114,23 +114,25 @@ def identity_of(account, token, cluster):
 
 
 def review(account, environ, body):
-    """TokenReview (authentication.k8s.io/v1) of a bearer token, for the cluster named in the request's address."""
+    """TokenReview (authentication.k8s.io/v1) of a bearer token.
+
+    The cluster is named by the path, …/token-review/REGION/NAME (an API server drops a query), or by `?cluster=ARN`.
+    """
     arn = parse_qs(environ.get("QUERY_STRING", "")).get("cluster", [""])[0]
-    asked = json.loads(body)
+    region, name = (arn.split(":")[3], arn.split("/")[-1]) if arn else (environ["PATH_INFO"].split("/") + ["", ""])[3:5]
     try:
-        status = entry_of(account, unquote(arn), asked["spec"]["token"])
-    except (ValueError, KeyError) as error:
+        status = entry_of(account, region, name, json.loads(body)["spec"]["token"])
+    except (ValueError, KeyError, IndexError) as error:
         status = {"authenticated": False, "error": f"the token is refused: {error}"}
     return {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status}
 
 
-def entry_of(account, arn, token):
+def entry_of(account, region, name, token):
     """Status of a review: the user and groups that the principal's access entry gives it."""
     from eks import Eks
-    region, name = arn.split(":")[3], arn.split("/")[-1]
     cluster = account.part(Eks, region).clusters.get(name)
     if cluster is None:
-        raise ValueError(f"there is no cluster {arn}")
+        raise ValueError(f"there is no cluster {name} in {region}")
     held = identity_of(account, token, name)
     entry = cluster.entry_for(held["arn"])
     if entry is None:

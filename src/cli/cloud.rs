@@ -1,0 +1,199 @@
+//! AWS as the verbs use it: clients, tokens, the look ahead and the audit; nothing of it in a build without AWS.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::{context::Session, error::CliError, exit::Exit};
+use crate::{
+    aws::{self, Audited, Clients, Left, Problem, Token},
+    kubernetes::Tokens,
+    model::{Action, ClusterModel, Plan, StackModel},
+    resource::{Kind, ResourceError},
+    state::Place,
+};
+
+/// The clients of a run.
+pub(super) type Cloud = Arc<Clients>;
+
+/// Clients of the stack's region, if it has one. Calls nobody.
+pub(super) fn cloud(model: &StackModel) -> Cloud {
+    let region = match &model.cluster {
+        ClusterModel::Eks(eks) => Some(eks.region.clone()),
+        ClusterModel::Kind(_) | ClusterModel::Kwok(_) | ClusterModel::Existing(_) => None,
+    };
+    Arc::new(Clients::new(region))
+}
+
+pub(super) fn kinds(cloud: &Cloud) -> Vec<Arc<dyn Kind>> {
+    aws::kinds(cloud)
+}
+
+/// Tokens for the API servers of EKS: made when one is needed, kept until it should be renewed.
+pub(super) fn tokens(cloud: &Cloud) -> Option<Tokens> {
+    let cloud = Arc::clone(cloud);
+    let made: Arc<Mutex<BTreeMap<String, Token>>> = Arc::default();
+    Some(Arc::new(move |outputs: &Value| {
+        let name = outputs.get("name").and_then(Value::as_str).map(str::to_owned);
+        let (cloud, made) = (Arc::clone(&cloud), Arc::clone(&made));
+        Box::pin(async move {
+            let name = name.ok_or_else(|| {
+                ResourceError::permanent("the cluster's outputs do not say which cluster of EKS it is")
+            })?;
+            let mut made = made.lock().await;
+            if let Some(token) = made.get(&name).filter(|token| now() < token.renew) {
+                return Ok(token.text.clone());
+            }
+            let token = aws::token(&cloud, &name).await?;
+            let text = token.text.clone();
+            made.insert(name, token);
+            Ok(text)
+        })
+    }))
+}
+
+/// Refuses credentials of another account than the state's: there everything would seem to be gone.
+pub(super) async fn at_its_place(session: &mut Session) -> Result<(), CliError> {
+    let ClusterModel::Eks(eks) = &session.opened.model.cluster else {
+        return Ok(());
+    };
+    let identity = aws::identity(&session.cloud).await?;
+    let here = Place {
+        account: identity.account,
+        region: eks.region.clone(),
+    };
+    let snapshot = &mut session.loaded.snapshot;
+    let there = snapshot.place.as_ref().filter(|_| !snapshot.resources.is_empty());
+    if let Some(problem) = there.and_then(|there| aws::misplaced(&here, there)) {
+        return Err(
+            CliError::new(Exit::Refused, format!("{}: {}", problem.title, problem.found)).hint(problem.hint),
+        );
+    }
+    snapshot.place = Some(here);
+    Ok(())
+}
+
+/// Looks ahead before the first write: everything that would go wrong, at once.
+pub(super) async fn look_ahead(session: &Session, plan: &Plan) -> Result<Vec<String>, CliError> {
+    let ClusterModel::Eks(eks) = &session.opened.model.cluster else {
+        return Ok(Vec::new());
+    };
+    let creates = |step: &crate::model::Step| step.kind.starts_with("aws.") && step.action == Action::Create;
+    if !plan.steps.iter().any(creates) {
+        return Ok(Vec::new());
+    }
+    let patient = Clients::patient(Some(eks.region.clone()));
+    let problems = aws::preflight(
+        &patient,
+        eks,
+        &session.run.stack,
+        session.loaded.snapshot.place.as_ref(),
+        now().into(),
+    )
+    .await;
+    let (warnings, problems): (Vec<Problem>, Vec<Problem>) =
+        problems.into_iter().partition(|problem| problem.warning);
+    if problems.is_empty() {
+        let told = |problem: Problem| format!("{}: {} ({})", problem.title, problem.found, problem.hint);
+        return Ok(warnings.into_iter().map(told).collect());
+    }
+    let mut error = CliError::new(
+        Exit::Refused,
+        format!(
+            "{} would not come to stand; nothing was changed",
+            session.opened.model.name
+        ),
+    );
+    for problem in problems.into_iter().chain(warnings) {
+        error.causes.push(format!(
+            "{}: {}\n    → {}",
+            problem.title, problem.found, problem.hint
+        ));
+    }
+    Err(error)
+}
+
+/// Proves that nothing of the stack is left, or lists what is, why, and what it costs.
+pub(super) async fn audit(session: &Session, vpc: Option<String>) -> Result<(), CliError> {
+    let ClusterModel::Eks(eks) = &session.opened.model.cluster else {
+        return Ok(());
+    };
+    let patient = Clients::patient(Some(eks.region.clone()));
+    nothing_left(&patient, &session.run.stack.uid, &session.opened.model.name, vpc).await
+}
+
+/// The same for a stack of this uid, whose cluster has the stack's name.
+pub(super) async fn nothing_left(
+    clients: &Clients,
+    uid: &str,
+    name: &str,
+    vpc: Option<String>,
+) -> Result<(), CliError> {
+    let of = Audited {
+        uid: uid.to_owned(),
+        cluster: Some(name.to_owned()),
+        vpc,
+    };
+    let left = aws::audit(clients, &of).await.map_err(|error| {
+        let mut told = CliError::from(error);
+        told.message = format!(
+            "everything was deleted, and whether something is left could not be read: {}",
+            told.message
+        );
+        told
+    })?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    let mut error = CliError::new(Exit::Failed, format!("{} things of {name} are left", left.len()));
+    error.causes = left.iter().map(line).collect();
+    Err(error.hint(
+        "delete them, or what keeps them, and run 'stackup destroy' again: it ends when nothing is left",
+    ))
+}
+
+fn line(left: &Left) -> String {
+    let cost = left.price.as_ref().map_or_else(
+        || "cost unknown".to_owned(),
+        |price| format!("${:.2} a day", price.dollars_per_hour * 24.0),
+    );
+    format!(
+        "{} {} in {}: {} ({cost})",
+        left.kind, left.id, left.region, left.why
+    )
+}
+
+/// The kubeconfig of a cluster of EKS: it asks this program for a token whenever kubectl needs one.
+pub(super) fn kubeconfig(outputs: &serde_json::Map<String, Value>, program: &str) -> Option<Value> {
+    let text = |name: &str| outputs.get(name).and_then(Value::as_str);
+    let (name, context, region) = (text("name")?, text("context")?, text("region")?);
+    Some(json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": context, "cluster": {
+            "server": text("server")?, "certificate-authority-data": text("certificateAuthority")?,
+        }}],
+        "users": [{"name": context, "user": {"exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": program,
+            "args": ["token", "--cluster", name, "--region", region],
+            "interactiveMode": "Never",
+        }}}],
+        "contexts": [{"name": context, "context": {"cluster": context, "user": context}}],
+        "current-context": context,
+    }))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the age of a token is judged by the real clock"
+)]
+pub(super) fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
+/// A moment as Kubernetes writes it: RFC 3339, to the second.
+pub(super) fn seconds(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

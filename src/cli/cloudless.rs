@@ -1,0 +1,45 @@
+//! What stands for AWS in a build without it: nothing is made, asked or left.
+
+use std::sync::Arc;
+
+use super::{context::Session, error::CliError};
+use crate::{
+    model::{Plan, StackModel},
+    resource::Kind,
+};
+
+/// Nothing to call.
+#[derive(Debug, Clone)]
+pub(super) struct Cloud;
+
+pub(super) fn cloud(_: &StackModel) -> Cloud {
+    Cloud
+}
+
+pub(super) fn kinds(_: &Cloud) -> Vec<Arc<dyn Kind>> {
+    Vec::new()
+}
+
+#[cfg(feature = "kubernetes")]
+pub(super) fn tokens(_: &Cloud) -> Option<crate::kubernetes::Tokens> {
+    None
+}
+
+pub(super) async fn at_its_place(_: &mut Session) -> Result<(), CliError> {
+    std::future::ready(Ok(())).await
+}
+
+pub(super) async fn look_ahead(_: &Session, _: &Plan) -> Result<Vec<String>, CliError> {
+    std::future::ready(Ok(Vec::new())).await
+}
+
+pub(super) async fn audit(_: &Session, _: Option<String>) -> Result<(), CliError> {
+    std::future::ready(Ok(())).await
+}
+
+pub(super) fn kubeconfig(
+    _: &serde_json::Map<String, serde_json::Value>,
+    _: &str,
+) -> Option<serde_json::Value> {
+    None
+}

@@ -1,0 +1,197 @@
+use std::{sync::Arc, time::Instant};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    apply::{say, tell_while},
+    arguments::{Format, Global},
+    cloud,
+    confirm::confirm,
+    context::{Environment, Screen, holder, random},
+    error::{CliError, stays},
+    exit::Exit,
+    run::print,
+    signals,
+};
+use crate::{
+    aws::{self, Clients, Tagged},
+    engine::{Canceller, Run, execute, plan, refresh},
+    model::{Events, Outcome, Secret, Verb},
+    output::{self, Ending},
+    resource::{Registry, Stack},
+    state::{Entry, FileStore, KeyedHash, Loaded, Snapshot, Status},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  stackup reap --region eu-central-1             what is over its time there; nothing is changed
+  stackup reap --region eu-central-1 --yes       take it down
+  stackup reap --stack shop-ci-4711 --yes        one stack, whatever its time, whose state is lost";
+
+/// Take down stacks of AWS whose lifetime is over. Needs no state: only what carries the tags of stackup is touched.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Reap {
+    /// Where to look [default: the region of the environment]
+    #[arg(long)]
+    region: Option<String>,
+    /// Only the stack of this name, and even if its time is not over
+    #[arg(long, value_name = "NAME")]
+    stack: Option<String>,
+    /// Take them down; without it, they are only listed
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Reap {
+    pub(super) async fn run(
+        self,
+        global: &Global,
+        _: &Environment,
+        screen: &Screen,
+    ) -> Result<Exit, CliError> {
+        let patient = Clients::patient(self.region.clone());
+        let found = aws::stacks(&patient, cloud::now().into()).await?;
+        let (taken, kept): (Vec<Tagged>, Vec<Tagged>) =
+            found.into_iter().partition(|stack| match &self.stack {
+                Some(name) => stack.name == *name,
+                None => stack.expired,
+            });
+        list(&taken, &kept, self.yes, global);
+        if taken.is_empty() || !self.yes {
+            return Ok(Exit::Done);
+        }
+        confirm(screen, "Take these down?", self.yes)?;
+        let mut exit = Exit::Done;
+        for stack in taken {
+            let name = stack.name.clone();
+            let ended = self.take(stack, global, screen).await?;
+            if ended != Exit::Done {
+                say(
+                    global,
+                    &format!("{name} is not wholly gone; the same command goes on with it"),
+                );
+                exit = ended;
+            }
+            if matches!(exit, Exit::Signal(_)) {
+                break;
+            }
+        }
+        Ok(exit)
+    }
+
+    /// Takes one stack down. Its state lives in a temporary folder: if it is lost, the tags still tell everything.
+    async fn take(&self, stack: Tagged, global: &Global, screen: &Screen) -> Result<Exit, CliError> {
+        let began = Instant::now();
+        let folder = tempfile::tempdir().map_err(|error| {
+            CliError::new(Exit::Failed, "could not make a temporary folder").cause(&error)
+        })?;
+        let mut store = FileStore::new(folder.path().to_owned(), &stack.name);
+        store.lock(&holder("reap"))?;
+        let mut snapshot = Snapshot::new(&stack.name, stack.uid.clone(), random(16)?);
+        snapshot.resources = stack
+            .resources
+            .into_iter()
+            .map(|(address, remembered)| {
+                (
+                    address,
+                    Entry {
+                        remembered,
+                        status: Status::Done,
+                    },
+                )
+            })
+            .collect();
+        let clients = Arc::new(Clients::new(self.region.clone()));
+        let (events, receiver) = Events::channel();
+        let (canceller, cancel) = Canceller::new();
+        signals::listen(canceller)?;
+        let mut run = Run {
+            stack: Arc::new(Stack {
+                name: stack.name.clone(),
+                uid: stack.uid.clone(),
+            }),
+            registry: Registry::new(aws::kinds(&clients)),
+            events,
+            cancel,
+            hash: KeyedHash::new(Secret::new(random(64)?.into_bytes())),
+            adopt: false,
+        };
+        let refreshed = refresh(&run, &[], &snapshot).await?;
+        let stays = stays(&run);
+        let plan = plan(&stack.name, &refreshed, stays).map_err(|errors| CliError::unreadable(&errors))?;
+        let telling = tell_while(&run.events, Verb::Destroy, &plan, receiver, screen);
+        let loaded = Loaded {
+            snapshot,
+            unfinished: false,
+            notes: Vec::new(),
+        };
+        let executed = execute(&run, Verb::Destroy, &plan, refreshed, &mut store, loaded).await;
+        run.events = Events::ignored();
+        telling.end().await;
+        let executed = executed?;
+        if global.output == Format::Text && !global.quiet {
+            let ending = Ending {
+                verb: Verb::Destroy,
+                stack: &stack.name,
+                report: &executed.report,
+                took: began.elapsed(),
+                stands: &[],
+                next: &[],
+            };
+            print(&output::report_text(&ending, &screen.out));
+        }
+        if executed.report.outcome != Outcome::Done {
+            return Ok(super::apply::exit(&executed.report));
+        }
+        let patient = Clients::patient(self.region.clone());
+        cloud::nothing_left(&patient, &stack.uid, &stack.name, None).await?;
+        Ok(Exit::Done)
+    }
+}
+
+fn list(taken: &[Tagged], kept: &[Tagged], yes: bool, global: &Global) {
+    if global.output == Format::Json {
+        let told = |stack: &Tagged| {
+            json!({"name": stack.name, "uid": stack.uid, "expires": stack.expires, "expired": stack.expired,
+                "resources": stack.resources.keys().collect::<Vec<_>>(), "others": stack.others})
+        };
+        let stacks = |list: &[Tagged]| list.iter().map(told).collect::<Vec<_>>();
+        print(
+            &json!({"schema": "stackup/reap/v1", "taken": stacks(taken), "kept": stacks(kept)}).to_string(),
+        );
+        return;
+    }
+    if global.quiet {
+        return;
+    }
+    let line = |stack: &Tagged| {
+        let time = match (&stack.expires, stack.expired) {
+            (Some(at), true) => format!("its time was over at {at}"),
+            (Some(at), false) => format!("it may live until {at}"),
+            (None, _) => "it has no lifetime".to_owned(),
+        };
+        format!(
+            "  {} ({}): {} resources, {time}",
+            stack.name,
+            stack.uid,
+            stack.resources.len() + stack.others.len()
+        )
+    };
+    if taken.is_empty() {
+        print("Nothing to take.");
+    } else {
+        let head = if yes {
+            "To be taken down:"
+        } else {
+            "Would be taken down (add --yes to do it):"
+        };
+        print(head);
+        taken.iter().for_each(|stack| print(&line(stack)));
+    }
+    if !kept.is_empty() {
+        print("Left alone:");
+        kept.iter().for_each(|stack| print(&line(stack)));
+    }
+}
