@@ -7,8 +7,8 @@ mod double;
 mod eks;
 mod errand;
 mod hop;
-mod state;
 mod preflight;
+mod state;
 mod sweep;
 
 use std::{

@@ -15,13 +15,29 @@ use super::{
 };
 use crate::resource::ResourceError;
 
-/// All interfaces of the scope's VPC.
+/// All interfaces of a VPC but those of NAT gateways, which go with their gateways.
 pub(super) async fn list(clients: &Clients, vpc: &str) -> Result<Vec<NetworkInterface>, ResourceError> {
-    let call = clients.ec2().await?.describe_network_interfaces();
-    let filter = tags::filter("vpc-id", vec![vpc.to_owned()]);
-    let listed = call.filters(filter).into_paginator().items().send();
-    let listed: Result<_, _> = listed.collect().await;
-    read("ec2:DescribeNetworkInterfaces", listed)
+    let ec2 = clients.ec2().await?;
+    let filter = || tags::filter("vpc-id", vec![vpc.to_owned()]);
+    let all = async {
+        let call = ec2.describe_network_interfaces().filters(filter());
+        let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
+        read("ec2:DescribeNetworkInterfaces", listed)
+    };
+    let gateways = async {
+        let call = ec2.describe_nat_gateways().filter(filter());
+        let listed: Result<Vec<_>, _> = call.into_paginator().items().send().collect().await;
+        read("ec2:DescribeNatGateways", listed)
+    };
+    let (mut all, gateways) = futures::try_join!(Box::pin(all), Box::pin(gateways))?;
+    let theirs = gateways
+        .iter()
+        .flat_map(aws_sdk_ec2::types::NatGateway::nat_gateway_addresses);
+    let theirs: BTreeSet<&str> = theirs
+        .filter_map(|address| address.network_interface_id())
+        .collect();
+    all.retain(|one| one.network_interface_id().is_none_or(|id| !theirs.contains(id)));
+    Ok(all)
 }
 
 /// What becomes of an interface. `groups` are the security groups of the cluster.

@@ -131,8 +131,9 @@ impl Leftovers {
             return Ok(Some(why));
         }
         let found = look(&self.0, &scope).await?;
-        let ours = list(found.pieces.iter().filter(|piece| piece.is_ours()));
-        Ok(Some(ours).filter(|ours| !ours.is_empty()))
+        let kept = found.pieces.iter();
+        let kept = list(kept.filter(|piece| piece.is_ours() || piece.keeps_network()));
+        Ok(Some(kept).filter(|kept| !kept.is_empty()))
     }
 
     /// Removes what can be removed now; an error that says what is left as long as something is.
@@ -151,16 +152,19 @@ impl Leftovers {
             });
         }
         let found = look(&self.0, &scope).await?;
-        if !found.pieces.iter().any(super::Piece::is_ours) {
+        let ours = list(found.pieces.iter().filter(|piece| piece.is_ours()));
+        let foreign = found.pieces.iter().filter(|piece| !piece.is_ours());
+        let foreign = list(foreign.filter(|piece| piece.keeps_network()));
+        if ours.is_empty() && foreign.is_empty() {
             return Ok(());
         }
-        sweep(&self.0, &scope, &found).await?;
-        let ours = list(found.pieces.iter().filter(|piece| piece.is_ours()));
-        let foreign = list(found.pieces.iter().filter(|piece| !piece.is_ours()));
-        let mut message = format!("what the cluster {} left is on its way out: {ours}", of.cluster);
-        if !foreign.is_empty() {
-            message = format!("{message}; not ours, and left alone: {foreign}");
+        if ours.is_empty() {
+            let message = format!("{} holds what is not of this stack: {foreign}", of.vpc_id);
+            return Err(ResourceError::new(Cause::Refused, message)
+                .hint("delete it, or move it elsewhere; then run 'stackup destroy' again"));
         }
+        sweep(&self.0, &scope, &found).await?;
+        let message = format!("what the cluster {} left is on its way out: {ours}", of.cluster);
         Err(ResourceError::new(Cause::Transient, message)
             .hint("remove by hand what keeps it, then run 'stackup destroy' again"))
     }

@@ -59,6 +59,17 @@ impl Piece {
     pub(in crate::aws) fn is_ours(&self) -> bool {
         !matches!(self.fate, Fate::Foreign(_))
     }
+
+    /// Whether the stack's network cannot go as long as this is in it.
+    pub(super) fn keeps_network(&self) -> bool {
+        match self.family {
+            Family::ClassicLoadBalancer
+            | Family::LoadBalancer
+            | Family::Interface
+            | Family::SecurityGroup => true,
+            Family::TargetGroup | Family::Volume | Family::LaunchTemplate | Family::LogGroup => false,
+        }
+    }
 }
 
 impl fmt::Display for Piece {
