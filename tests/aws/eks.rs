@@ -69,6 +69,7 @@ fn want(address: &Address, inputs: Value, needs: &[&Address]) -> Want {
 
 /// Roles, the least of a network, a cluster with its logs, who may use it, what its nodes need, and two of them.
 #[expect(clippy::needless_pass_by_value, reason = "it is written where it is called")]
+#[expect(clippy::too_many_lines, reason = "one list, and nothing to take apart")]
 fn stack(cluster_more: Value, group_more: Value) -> Vec<Want> {
     let role = |name: &str| Address::new("aws.iam_role", name);
     let subnet = |zone: &str| Address::new("aws.subnet", zone);

@@ -225,6 +225,10 @@ fn model(looked: Looked) -> EksModel {
     }
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "what a verb of the command line does, from state to state"
+)]
 async fn engine(
     folder: PathBuf,
     name: &str,

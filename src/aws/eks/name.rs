@@ -67,6 +67,7 @@ pub(super) mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is what a target may have")]
     fn remembered(inputs: &Value, outputs: &Value) -> Option<Value> {
         Some(json!({"kind": "aws.eks_addon", "identity": {}, "inputs": inputs, "outputs": outputs}))
     }
