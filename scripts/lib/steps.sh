@@ -58,3 +58,16 @@ step() {
   fi
   return "$status"
 }
+
+# python_of_requirements prints the folder of a virtual environment with what scripts/requirements.txt lists; made once.
+python_of_requirements() {
+  local folder
+  folder=$CACHE/python-$(sha256sum "$ROOT/scripts/requirements.txt" | head -c 12)
+  (
+    flock 9
+    [[ -f $folder/complete ]] || step 'programs from PyPI' make_python "$folder"
+  ) 9>"$CACHE/python.lock" && printf '%s\n' "$folder"
+}
+make_python() {
+  rm -rf "$1" && python3 -m venv "$1" && "$1/bin/pip" install -q -r "$ROOT/scripts/requirements.txt" && touch "$1/complete"
+}

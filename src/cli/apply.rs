@@ -8,7 +8,7 @@ use super::{
     cloud,
     confirm::confirm,
     context::{self, Environment, Screen, Session},
-    diff::{expected, planned},
+    diff::{expected, planned, with_cost},
     error::{CliError, exit_of},
     exit::Exit,
     run::{print, tell_person},
@@ -90,7 +90,10 @@ impl Apply {
         let nothing = !plan.summary().pending() && standing(&plan, &refreshed) && !session.loaded.unfinished;
         if global.output == Format::Text && !global.quiet {
             let expected = expected(&session.run, &plan, &refreshed);
-            print(&output::plan_text(&plan, &screen.out, self.full, expected));
+            print(&with_cost(
+                &plan,
+                output::plan_text(&plan, &screen.out, self.full, expected),
+            ));
         }
         let mut exit = Exit::Done;
         if !nothing {

@@ -9,7 +9,7 @@ use super::{context::Session, error::CliError, exit::Exit};
 use crate::{
     aws::{self, Audited, Clients, Left, Problem, Token},
     kubernetes::Tokens,
-    model::{Action, ClusterModel, Plan, StackModel},
+    model::{Action, Address, ClusterModel, Plan, StackModel},
     resource::{Kind, ResourceError},
     state::Place,
 };
@@ -73,6 +73,51 @@ pub(super) async fn at_its_place(session: &mut Session) -> Result<(), CliError> 
     }
     snapshot.place = Some(here);
     Ok(())
+}
+
+/// What these resources cost, as far as that is known; nothing if none of them is paid for.
+pub(super) fn cost(resources: &[&Address]) -> Option<String> {
+    /// What AWS asks money for by the hour or the month.
+    const PAID: [(&str, &str); 4] = [
+        ("aws.eks_node_group", "the nodes of"),
+        ("aws.nat_gateway", "the gateway"),
+        ("aws.address", "the address"),
+        ("aws.log_group", "the logs in"),
+    ];
+    let (mut known, mut unknown, mut sources) = (0.0, Vec::new(), Vec::new());
+    for address in resources {
+        let kind = address.as_str().split('/').next().unwrap_or_default();
+        if let Some(price) = aws::price(kind) {
+            known += price.dollars_per_hour;
+            sources.push(format!("as of {}", price.date));
+        } else if let Some((_, what)) = PAID.iter().find(|(paid, _)| *paid == kind) {
+            unknown.push(format!("{what} {}", address.name()));
+        }
+    }
+    if known == 0.0 && unknown.is_empty() {
+        return None;
+    }
+    sources.dedup();
+    let mut text = format!(
+        "${known:.2} an hour, ${:.0} a month ({})",
+        known * HOURS,
+        sources.join(", ")
+    );
+    if !unknown.is_empty() {
+        text.push_str("; and, at prices not known here: ");
+        text.push_str(&unknown.join(", "));
+    }
+    Some(text)
+}
+
+/// Hours of a month, as AWS reckons.
+const HOURS: f64 = 730.0;
+
+/// What a plan's new resources cost.
+pub(super) fn cost_of(plan: &Plan) -> Option<String> {
+    let stays = |action: Action| !matches!(action, Action::Delete | Action::Forget);
+    let steps = plan.steps.iter().filter(|step| stays(step.action));
+    cost(&steps.map(|step| &step.address).collect::<Vec<_>>())
 }
 
 /// Looks ahead before the first write: everything that would go wrong, at once.

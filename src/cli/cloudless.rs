@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{context::Session, error::CliError};
 use crate::{
-    model::{Plan, StackModel},
+    model::{Address, Plan, StackModel},
     resource::Kind,
 };
 
@@ -35,6 +35,14 @@ pub(super) async fn look_ahead(_: &Session, _: &Plan) -> Result<Vec<String>, Cli
 
 pub(super) async fn audit(_: &Session, _: Option<String>) -> Result<(), CliError> {
     std::future::ready(Ok(())).await
+}
+
+pub(super) fn cost(_: &[&Address]) -> Option<String> {
+    None
+}
+
+pub(super) fn cost_of(_: &Plan) -> Option<String> {
+    None
 }
 
 pub(super) fn kubeconfig(

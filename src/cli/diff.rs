@@ -73,7 +73,7 @@ impl Diff {
         print(&match format {
             PlanFormat::Text => {
                 let expected = expected(&session.run, &plan, &refreshed);
-                output::plan_text(&plan, &screen.out, self.full, expected)
+                with_cost(&plan, output::plan_text(&plan, &screen.out, self.full, expected))
             }
             PlanFormat::Json => output::plan_json(&plan).to_string(),
             PlanFormat::Markdown => output::plan_markdown(&plan),
@@ -95,6 +95,17 @@ impl Diff {
 pub(super) fn expected(run: &Run, plan: &Plan, refreshed: &Refreshed) -> Option<Duration> {
     let total = engine::expected(plan, refreshed, &run.registry).total;
     Some(total).filter(|total| *total >= Duration::from_mins(1))
+}
+
+/// The text of a plan, with what it costs below, where it costs anything.
+pub(super) fn with_cost(plan: &Plan, mut text: String) -> String {
+    if let Some(cost) = cloud::cost_of(plan) {
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text += &format!("This costs {cost}.\n");
+    }
+    text
 }
 
 /// Looks at everything and compares.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::Seen,
-    model::{Action, Plan},
+    model::{Action, Address, Plan},
     output::{self, Row, Section, Symbol, Table},
     resource::{Observed, Readiness},
 };
@@ -92,9 +92,19 @@ fn page(session: &Session, parts: &Parts, stands: &[(String, String)], screen: &
     let mut rows = vec![Row::new("stack", &session.opened.model.name)];
     rows.extend(stands.iter().map(|(label, value)| Row::new(label, value)));
     if let Some(lifetime) = session.opened.model.lifetime {
-        rows.push(Row::new("lifetime", output::coarse(lifetime)));
+        let life = session.loaded.snapshot.life.as_ref();
+        let until = life.map(|life| format!(", until {}", life.expires));
+        rows.push(Row::new(
+            "lifetime",
+            output::coarse(lifetime) + &until.unwrap_or_default(),
+        ));
     }
-    rows.push(Row::new("cost", "nothing beyond this machine"));
+    let stands: Vec<&Address> = session.loaded.snapshot.resources.keys().collect();
+    let cost = cloud::cost(&stands);
+    rows.push(Row::new(
+        "cost",
+        cost.as_deref().unwrap_or("nothing beyond this machine"),
+    ));
     let mut table = Table {
         head: vec!["component".into(), "ready".into(), "drift".into()],
         rows: Vec::new(),

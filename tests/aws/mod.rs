@@ -7,6 +7,7 @@ mod double;
 mod eks;
 mod errand;
 mod hop;
+mod policy;
 mod preflight;
 mod road;
 mod state;

@@ -108,6 +108,7 @@ async fn one_command_makes_everything_and_another_leaves_an_empty_account() {
     sandbox.stackup(&["destroy", "--yes"]).ends(0);
     assert_eq!(double.account().await, Vec::<String>::new());
     assert!(!sandbox.path(".stackup").exists());
+    super::policy::allows(&double.calls(false).await);
 }
 
 /// Kills the program before or after its nth changing call; whether it came so far.
