@@ -325,3 +325,32 @@ async fn a_stack_is_made_and_taken_down_though_aws_is_busy_and_pages_are_short()
     assert_eq!(changed(&told), [], "{told:?}");
     probe.destroy().await;
 }
+
+#[tokio::test]
+async fn a_create_whose_answer_is_lost_is_sent_again_and_makes_nothing_twice() {
+    let Some(double) = Double::start(0.0).await else {
+        return;
+    };
+    let mut probe = Probe::new(&double);
+    let creates = [
+        "eks:CreateCluster",
+        "eks:CreateAccessEntry",
+        "eks:AssociateAccessPolicy",
+        "eks:CreateAddon",
+        "eks:CreateNodegroup",
+        "ec2:CreateLaunchTemplate",
+        "logs:CreateLogGroup",
+        "logs:PutRetentionPolicy",
+    ];
+    let lost = creates.map(|call| json!({"operation": call, "times": 1, "after": true, "lose": true}));
+    double.set(json!({"faults": lost})).await;
+    let told = probe.apply(plain()).await;
+    assert!(told.done, "{told:?}");
+    let sent = double.calls(true).await;
+    for call in creates {
+        assert!(count(&sent, call) > 1, "{call} was not lost: {sent:?}");
+    }
+    let told = probe.apply(plain()).await;
+    assert_eq!(changed(&told), [], "{told:?}");
+    probe.destroy().await;
+}
