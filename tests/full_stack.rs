@@ -280,63 +280,71 @@ impl Whole {
         let destroyed = store.written - applied;
 
         for cut in 0..applied {
-            let (cloud, mut store) = (
-                self.cloud(),
-                Memory {
-                    cut_after: Some(cut),
-                    ..Memory::default()
-                },
-            );
-            assert!(
-                self.go(&cloud, Verb::Apply, &mut store).await.lost.is_some(),
-                "cut after {cut}"
-            );
-            store.cut_after = None;
-            let known: BTreeSet<Address> = store.loaded(&self.name).snapshot.resources.into_keys().collect();
-            for thing in cloud.left() {
-                assert!(
-                    known.contains(&thing),
-                    "cut after {cut}: {thing} stands and the journal does not say so"
-                );
-            }
-            let executed = self.go(&cloud, Verb::Apply, &mut store).await;
-            assert_eq!(
-                executed.report.outcome,
-                Outcome::Done,
-                "cut after {cut}: {:?}",
-                executed.report.failed
-            );
-            assert_eq!(cloud.left(), standing, "cut after {cut}");
-            let twice: Vec<Address> = cloud
-                .creates
-                .lock()
-                .unwrap()
-                .iter()
-                .filter(|(_, times)| **times > 1)
-                .map(|(address, _)| address.clone())
-                .collect();
-            assert!(twice.is_empty(), "cut after {cut}: made twice: {twice:?}");
+            self.survives_a_cut_of_apply(cut, &standing).await;
         }
         for cut in 0..destroyed {
-            let (store, standing) = &whole;
-            let mut store = Memory {
-                cut_after: Some(store.written + cut),
-                ..store.clone()
-            };
-            let cloud = self.cloud();
-            cloud.things.lock().unwrap().extend(standing.iter().cloned());
-            self.go(&cloud, Verb::Destroy, &mut store).await;
-            store.cut_after = None;
-            let executed = self.go(&cloud, Verb::Destroy, &mut store).await;
-            assert_eq!(
-                executed.report.outcome,
-                Outcome::Done,
-                "destroy cut after {cut}: {:?}",
-                executed.report.failed
-            );
-            assert_eq!(cloud.left(), Vec::<Address>::new(), "destroy cut after {cut}");
-            assert!(executed.snapshot.resources.is_empty(), "destroy cut after {cut}");
+            self.survives_a_cut_of_destroy(cut, &whole).await;
         }
+    }
+
+    async fn survives_a_cut_of_apply(&self, cut: usize, standing: &[Address]) {
+        let (cloud, mut store) = (
+            self.cloud(),
+            Memory {
+                cut_after: Some(cut),
+                ..Memory::default()
+            },
+        );
+        assert!(
+            self.go(&cloud, Verb::Apply, &mut store).await.lost.is_some(),
+            "cut after {cut}"
+        );
+        store.cut_after = None;
+        let known: BTreeSet<Address> = store.loaded(&self.name).snapshot.resources.into_keys().collect();
+        for thing in cloud.left() {
+            assert!(
+                known.contains(&thing),
+                "cut after {cut}: {thing} stands and the journal does not say so"
+            );
+        }
+        let executed = self.go(&cloud, Verb::Apply, &mut store).await;
+        assert_eq!(
+            executed.report.outcome,
+            Outcome::Done,
+            "cut after {cut}: {:?}",
+            executed.report.failed
+        );
+        assert_eq!(cloud.left(), standing, "cut after {cut}");
+        let twice: Vec<Address> = cloud
+            .creates
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(_, times)| **times > 1)
+            .map(|(address, _)| address.clone())
+            .collect();
+        assert!(twice.is_empty(), "cut after {cut}: made twice: {twice:?}");
+    }
+
+    async fn survives_a_cut_of_destroy(&self, cut: usize, whole: &(Memory, Vec<Address>)) {
+        let (store, standing) = whole;
+        let mut store = Memory {
+            cut_after: Some(store.written + cut),
+            ..store.clone()
+        };
+        let cloud = self.cloud();
+        cloud.things.lock().unwrap().extend(standing.iter().cloned());
+        self.go(&cloud, Verb::Destroy, &mut store).await;
+        store.cut_after = None;
+        let executed = self.go(&cloud, Verb::Destroy, &mut store).await;
+        assert_eq!(
+            executed.report.outcome,
+            Outcome::Done,
+            "destroy cut after {cut}: {:?}",
+            executed.report.failed
+        );
+        assert_eq!(cloud.left(), Vec::<Address>::new(), "destroy cut after {cut}");
+        assert!(executed.snapshot.resources.is_empty(), "destroy cut after {cut}");
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) fn kinds(cloud: &Cloud) -> Vec<Arc<dyn Kind>> {
 }
 
 /// Tokens for the API servers of EKS: made when one is needed, kept until it should be renewed.
+#[expect(clippy::unnecessary_wraps, reason = "a build without AWS has none")]
 pub(super) fn tokens(cloud: &Cloud) -> Option<Tokens> {
     let cloud = Arc::clone(cloud);
     let made: Arc<Mutex<BTreeMap<String, Token>>> = Arc::default();

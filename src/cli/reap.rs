@@ -188,10 +188,14 @@ fn list(taken: &[Tagged], kept: &[Tagged], yes: bool, global: &Global) {
             "Would be taken down (add --yes to do it):"
         };
         print(head);
-        taken.iter().for_each(|stack| print(&line(stack)));
+        for stack in taken {
+            print(&line(stack));
+        }
     }
     if !kept.is_empty() {
         print("Left alone:");
-        kept.iter().for_each(|stack| print(&line(stack)));
+        for stack in kept {
+            print(&line(stack));
+        }
     }
 }

@@ -71,7 +71,7 @@ async fn dispatch(
         Verbs::Destroy(destroy) => destroy.run(global, environment, screen).await,
         Verbs::Kubeconfig(kubeconfig) => kubeconfig.run(global, environment, screen).await,
         #[cfg(feature = "aws")]
-        Verbs::Reap(reap) => reap.run(global, environment, screen).await,
+        Verbs::Reap(reap) => Box::pin(reap.run(global, environment, screen)).await,
         #[cfg(feature = "aws")]
         Verbs::Token(token) => token.run(global, environment, screen).await,
         Verbs::State(state) => state.run(global, environment, screen).await,

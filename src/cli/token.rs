@@ -38,25 +38,24 @@ impl Token {
         environment: &Environment,
         _: &Screen,
     ) -> Result<Exit, CliError> {
-        let (cluster, region) = match self.cluster {
-            Some(cluster) => (cluster, self.region),
-            None => {
-                let model = context::model(global, environment)?;
-                let ClusterModel::Eks(eks) = &model.cluster else {
-                    return Err(CliError::new(
-                        Exit::Usage,
-                        format!(
-                            "the cluster of {} is not one of EKS: it takes no token",
-                            model.name
-                        ),
-                    )
-                    .hint("stackup kubeconfig writes what its provider takes"));
-                };
-                (
-                    model.name.clone(),
-                    self.region.or_else(|| Some(eks.region.clone())),
+        let (cluster, region) = if let Some(cluster) = self.cluster {
+            (cluster, self.region)
+        } else {
+            let model = context::model(global, environment)?;
+            let ClusterModel::Eks(eks) = &model.cluster else {
+                return Err(CliError::new(
+                    Exit::Usage,
+                    format!(
+                        "the cluster of {} is not one of EKS: it takes no token",
+                        model.name
+                    ),
                 )
-            }
+                .hint("stackup kubeconfig writes what its provider takes"));
+            };
+            (
+                model.name.clone(),
+                self.region.or_else(|| Some(eks.region.clone())),
+            )
         };
         let token = token(&Clients::new(region), &cluster).await?;
         print(

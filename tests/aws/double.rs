@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::TcpStream,
-    process::{Child, Command},
+    process::{Child, ChildStdin, Command},
     time::timeout,
 };
 
@@ -21,15 +21,41 @@ pub(super) const REGION: &str = "eu-central-1";
 const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(super) struct Double {
-    _server: Child,
+    server: Child,
+    /// The double ends what it started when this closes.
+    open: Option<ChildStdin>,
     pub(super) url: String,
     pub(super) ec2: aws_sdk_ec2::Client,
     pub(super) folder: tempfile::TempDir,
 }
 
+impl Drop for Double {
+    fn drop(&mut self) {
+        // Its API servers must end too, and only it knows them.
+        drop(self.open.take());
+        for _ in 0..200 {
+            match self.server.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(100)),
+                Ok(Some(_)) | Err(_) => return,
+            }
+        }
+    }
+}
+
 impl Double {
     /// Starts one whose clock runs `1 / scale` times as fast as AWS's, or says that the test is to be skipped.
     pub(super) async fn start(scale: f64) -> Option<Self> {
+        Self::of(scale, None).await
+    }
+
+    /// The same with a real API server behind each of its clusters.
+    pub(super) async fn with_clusters(scale: f64) -> Option<Self> {
+        let programs = tier::control_plane()?;
+        let folder = programs.path("kwokctl").parent().map(PathBuf::from);
+        Self::of(scale, folder).await
+    }
+
+    async fn of(scale: f64, programs: Option<PathBuf>) -> Option<Self> {
         let Some(python) = std::env::var_os("STACKUP_DOUBLE_PYTHON").map(PathBuf::from) else {
             tier::skip(
                 "aws-double",
@@ -39,16 +65,28 @@ impl Double {
         };
         let folder = tempfile::tempdir().unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/aws-double/double.py");
-        let mut server = Command::new(python)
-            .args([script, "--scale", &scale.to_string(), "--folder"])
+        let mut command = Command::new(python);
+        command
+            .args([
+                script,
+                "--until-stdin-closes",
+                "--scale",
+                &scale.to_string(),
+                "--folder",
+            ])
             .arg(folder.path())
-            .env_remove("STACKUP_CONTROL_PLANE")
-            .stdin(Stdio::null())
+            .env_remove("STACKUP_CONTROL_PLANE");
+        if let Some(programs) = &programs {
+            command.arg("--programs").arg(programs);
+        }
+        let mut server = command
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
+        let open = server.stdin.take();
         let mut line = String::new();
         let mut told = BufReader::new(server.stdout.take().unwrap());
         timeout(PATIENCE, told.read_line(&mut line))
@@ -64,11 +102,25 @@ impl Double {
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
             .build();
         Some(Self {
-            _server: server,
+            server,
+            open,
             url,
             ec2: aws_sdk_ec2::Client::from_conf(config),
             folder,
         })
+    }
+
+    /// The environment of a program that takes the double for AWS.
+    pub(super) fn environment(&self) -> [(&'static str, &str); 7] {
+        [
+            ("AWS_ENDPOINT_URL", &self.url),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_REGION", REGION),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+            ("AWS_CONFIG_FILE", "/dev/null"),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+        ]
     }
 
     /// Asks the double itself.

@@ -146,8 +146,14 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Re
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let text = String::from_utf8_lossy(&body);
     let action = text.split('&').find_map(|field| field.strip_prefix("Action="));
-    // Calls of S3 have no name on the wire but their method and path.
-    let call = action.map_or_else(|| format!("{} {}", head.method, head.uri.path()), str::to_owned);
+    // Services with JSON name their calls in a header; those of S3 and EKS have no name but their method and path.
+    let target = head
+        .headers
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok()?.rsplit('.').next());
+    let call = action
+        .or(target)
+        .map_or_else(|| format!("{} {}", head.method, head.uri.path()), str::to_owned);
     let number = shared.seen.fetch_add(1, Ordering::SeqCst);
     let fault = (shared.chooses)(number, &call).then_some(shared.fault);
     match fault {

@@ -8,6 +8,7 @@ mod eks;
 mod errand;
 mod hop;
 mod preflight;
+mod road;
 mod state;
 mod sweep;
 

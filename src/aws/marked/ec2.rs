@@ -89,7 +89,9 @@ pub(super) async fn list(clients: &Clients, whose: Whose<'_>) -> Result<Vec<Thin
             ec2.describe_vpc_endpoints().filters(by()),
             "ec2:DescribeVpcEndpoints",
             |one| {
-                let there = one.state() != Some(&State::Deleted);
+                // On the wire it is in small letters, unlike in the SDK's list of states.
+                let gone = |state: &State| state.as_str().eq_ignore_ascii_case(State::Deleted.as_str());
+                let there = !one.state().is_some_and(gone);
                 thing(
                     "ec2:vpc-endpoint",
                     one.vpc_endpoint_id.filter(|_| there),

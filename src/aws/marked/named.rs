@@ -46,7 +46,7 @@ const UID_LETTERS: usize = 8;
 /// Whether a role has a name as those of a stack have: `demo-0a1b2c3d-cluster`.
 fn may_be_ours(name: &str, whose: Whose<'_>) -> bool {
     let is_uid = |part: &str| match whose {
-        Whose::All => part.len() == UID_LETTERS && part.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+        Whose::All => part.len() == UID_LETTERS && part.bytes().all(|byte| byte.is_ascii_hexdigit()),
         Whose::One { uid, .. } => part == uid.chars().take(UID_LETTERS).collect::<String>(),
     };
     name.split('-').skip(1).any(is_uid)
@@ -104,6 +104,7 @@ mod tests {
             ("my-long-name-0a1b2c3d-nodes", true, true),
             ("other-99999999-nodes", true, false),
             ("AWSServiceRoleForAmazonEKS", false, false),
+            ("my-services-role", false, false),
             ("0a1b2c3d", false, false),
         ] {
             assert_eq!(

@@ -127,11 +127,7 @@ struct Taint {
 }
 
 #[derive(JsonSchema)]
-#[expect(
-    dead_code,
-    clippy::enum_variant_names,
-    reason = "the words of Kubernetes, described for editors"
-)]
+#[expect(dead_code, reason = "the words of Kubernetes, described for editors")]
 enum Effect {
     NoSchedule,
     PreferNoSchedule,

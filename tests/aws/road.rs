@@ -1,0 +1,248 @@
+//! The whole road to EKS and back with the real program, against the AWS double with a real API server behind its
+//! clusters. What holds here is not proven for AWS itself.
+
+use std::{
+    process::Command as Program,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::{
+    double::Double,
+    hop::{Fault, Hop},
+};
+use crate::support::{
+    sandbox::{Running, Sandbox},
+    tier,
+};
+
+/// Real durations are hundreds of seconds.
+const SCALE: f64 = 0.002;
+
+/// One node group, no NAT gateway, nothing on it.
+const SMALL: &str = "name: small\ncluster:\n  provider: eks\n  region: eu-central-1\n  kubernetes: \"1.34\"\n  network: {zones: 2, nat: none}\n  nodeGroups:\n    - {name: workers, desired: 1}\nverify: off\n";
+
+fn sandbox(double: &Double, stack: &str) -> Sandbox {
+    let mut sandbox = Sandbox::new();
+    for (name, value) in double.environment() {
+        sandbox = sandbox.env(name, value);
+    }
+    sandbox.write("stackup.yaml", stack);
+    sandbox
+}
+
+/// The stack file that people start from, with the components that are inside the program.
+fn whole() -> String {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/stacks/eks.yaml")).unwrap();
+    text.replace("../manifests/", "builtin:")
+        .replace("verify: standard", "verify: quick")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_command_makes_everything_and_another_leaves_an_empty_account() {
+    let Some(double) = Double::with_clusters(SCALE).await else {
+        return;
+    };
+    let sandbox = sandbox(&double, &whole());
+    let diff = sandbox.stackup(&["diff", "--output", "json"]).ends(0);
+    let plan: Value = serde_json::from_str(&diff.stdout).unwrap();
+    assert_eq!(plan["summary"]["create"], 138, "{}", diff.stdout);
+    assert_eq!(
+        double.calls(true).await,
+        Vec::<String>::new(),
+        "a diff changes nothing"
+    );
+
+    let apply = sandbox.stackup(&["apply", "--yes", "--timings"]).ends(0);
+    assert!(
+        apply.stdout.contains("aws.eks_cluster/demo-eks"),
+        "{}",
+        apply.all()
+    );
+    let made = double.calls(true).await.len();
+
+    let before = double.calls(false).await.len();
+    let again = sandbox.stackup(&["apply", "--yes", "--no-verify"]).ends(0);
+    assert!(again.stdout.contains("No changes"), "{}", again.all());
+    assert_eq!(
+        double.calls(true).await.len(),
+        made,
+        "a second apply writes nothing"
+    );
+    let reads = double.calls(false).await.len() - before;
+    assert!(reads <= 40, "{reads} calls for nothing to do");
+
+    sandbox.stackup(&["status"]).ends(0);
+    let server = sandbox.stackup(&["output", "server"]).ends(0);
+    assert!(
+        server.stdout.starts_with("https://127.0.0.1:"),
+        "{}",
+        server.stdout
+    );
+    sandbox.stackup(&["kubeconfig", "--write", "kubeconfig"]).ends(0);
+    let kubectl = tier::control_plane().unwrap().path("kubectl").clone();
+    let nodes = Program::new(kubectl)
+        .args(["--kubeconfig", "kubeconfig", "get", "nodes", "-o", "json"])
+        .current_dir(sandbox.path("."))
+        .envs(double.environment())
+        .output()
+        .unwrap();
+    assert!(
+        nodes.status.success(),
+        "{}",
+        String::from_utf8_lossy(&nodes.stderr)
+    );
+    let nodes: Value = serde_json::from_slice(&nodes.stdout).unwrap();
+    assert_eq!(nodes["items"].as_array().unwrap().len(), 2);
+    let token = sandbox.stackup(&["token"]).ends(0);
+    let token: Value = serde_json::from_str(&token.stdout).unwrap();
+    assert!(
+        token["status"]["token"]
+            .as_str()
+            .unwrap()
+            .starts_with("k8s-aws-v1.")
+    );
+
+    sandbox.stackup(&["destroy", "--yes"]).ends(0);
+    assert_eq!(double.account().await, Vec::<String>::new());
+    assert!(!sandbox.path(".stackup").exists());
+}
+
+/// Kills the program before or after its nth changing call; whether it came so far.
+async fn killed(double: &Double, sandbox: &Sandbox, arguments: &[&str], n: usize, after: bool) -> bool {
+    let fault = if after {
+        Fault::KillAfter
+    } else {
+        Fault::KillBefore
+    };
+    let count = AtomicUsize::new(0);
+    let address = double.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let chosen = move |_, call: &str| changes(call) && count.fetch_add(1, Ordering::SeqCst) == n;
+    let hop = Hop::start(address, fault, chosen).await;
+    let mut command = sandbox.command(arguments);
+    command.env("AWS_ENDPOINT_URL", hop.url());
+    let running = Running::start(command);
+    let id = running.id();
+    let mut ended = tokio::task::spawn_blocking(move || running.wait());
+    tokio::select! {
+        () = hop.kill() => {
+            kill_process(Pid::from_raw(i32::try_from(id).unwrap()).unwrap(), Signal::KILL).unwrap();
+            assert_eq!(ended.await.unwrap().signal, Some(9));
+            true
+        }
+        run = &mut ended => {
+            run.unwrap().ends(0);
+            false
+        }
+    }
+}
+
+/// Whether a call changes something, by its name on the wire: `CreateVpc`, or the method and path where it has none.
+fn changes(call: &str) -> bool {
+    let reads = ["Describe", "Get", "List", "Simulate", "GET "];
+    !reads.iter().any(|read| call.starts_with(read))
+}
+
+/// How many of the points are tried: all with the long enumerations.
+fn step() -> usize {
+    if tier::required("faults") { 1 } else { 9 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_killed_around_any_changing_call_is_taken_up_and_nothing_is_doubled_or_left() {
+    let Some(double) = Double::with_clusters(SCALE).await else {
+        return;
+    };
+    let creates = |calls: &[String]| {
+        let counts = |call: &&String| {
+            call.contains(":Create") && !call.ends_with("CreateRoute") && !call.ends_with("CreateTags")
+        };
+        calls.iter().filter(counts).count()
+    };
+    let sandbox = sandbox(&double, SMALL);
+    sandbox.stackup(&["apply", "--yes"]).ends(0);
+    let applied = double.calls(true).await;
+    sandbox.stackup(&["destroy", "--yes"]).ends(0);
+    let destroyed = double.calls(true).await.len() - applied.len();
+    assert!(
+        applied.len() > 25 && destroyed > 20,
+        "{} and {destroyed}",
+        applied.len()
+    );
+    for after in [false, true] {
+        for n in (usize::from(after)..applied.len()).step_by(step()) {
+            let before = double.calls(true).await.len();
+            let cut = killed(&double, &sandbox, &["apply", "--yes"], n, after).await;
+            let again = sandbox.stackup(&["apply", "--yes"]).ends(0);
+            assert!(
+                !cut || n == 0 || again.all().contains("resuming"),
+                "{n}: {}",
+                again.all()
+            );
+            let made = creates(&double.calls(true).await[before..]);
+            assert_eq!(made, creates(&applied), "killed at call {n}, after: {after}");
+            let idle = double.calls(true).await.len();
+            sandbox.stackup(&["apply", "--yes"]).ends(0);
+            assert_eq!(
+                double.calls(true).await.len(),
+                idle,
+                "killed at call {n}, after: {after}"
+            );
+            sandbox.stackup(&["destroy", "--yes"]).ends(0);
+            assert_eq!(
+                double.account().await,
+                Vec::<String>::new(),
+                "killed at call {n}, after: {after}"
+            );
+        }
+        for n in (usize::from(after)..destroyed).step_by(step()) {
+            sandbox.stackup(&["apply", "--yes"]).ends(0);
+            killed(&double, &sandbox, &["destroy", "--yes"], n, after).await;
+            sandbox.stackup(&["destroy", "--yes"]).ends(0);
+            assert_eq!(
+                double.account().await,
+                Vec::<String>::new(),
+                "destroy killed at call {n}, after: {after}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_someone_else_made_in_our_network_is_named_and_left_alone() {
+    let Some(double) = Double::with_clusters(SCALE).await else {
+        return;
+    };
+    let sandbox = sandbox(&double, SMALL);
+    sandbox.stackup(&["apply", "--yes"]).ends(0);
+    let vpc = sandbox.stackup(&["output", "vpcId"]).ends(0).stdout;
+    let foreign = double
+        .plant(json!({"what": "subnet", "vpc": vpc.trim(), "cidr": "10.0.255.0/24"}))
+        .await;
+    let refused = sandbox.stackup(&["destroy", "--yes"]).ends(1);
+    let id = foreign["id"].as_str().unwrap_or_default();
+    assert!(
+        !id.is_empty() && refused.all().contains(id),
+        "{foreign}: {}",
+        refused.all()
+    );
+    double.ec2.delete_subnet().subnet_id(id).send().await.unwrap();
+    sandbox.stackup(&["destroy", "--yes"]).ends(0);
+    assert_eq!(double.account().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_was_deleted_by_hand_keeps_nothing_from_going() {
+    let Some(double) = Double::with_clusters(SCALE).await else {
+        return;
+    };
+    let sandbox = sandbox(&double, &whole());
+    sandbox.stackup(&["apply", "--yes", "--no-verify"]).ends(0);
+    double
+        .plant(json!({"what": "cluster-deleted", "cluster": "demo-eks"}))
+        .await;
+    sandbox.stackup(&["destroy", "--yes"]).ends(0);
+    assert_eq!(double.account().await, Vec::<String>::new());
+}
