@@ -33,6 +33,7 @@ pub(super) fn is_taken<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse
     error.code().is_some_and(|code| {
         code.ends_with(".Duplicate")
             || code.ends_with(".AlreadyExists")
+            || code.ends_with(".AlreadyExistsException")
             || matches!(
                 code,
                 "ResourceInUseException" | "EntityAlreadyExists" | "ResourceAlreadyExistsException"

@@ -225,10 +225,26 @@ fn model(looked: Looked) -> EksModel {
     }
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "what a verb of the command line does, from state to state"
-)]
+/// A state in which all of this stands.
+fn loaded(name: &str, uid: &str, remembered: BTreeMap<Address, Remembered>) -> Loaded {
+    let mut snapshot = Snapshot::new(name, uid.to_owned(), "line".into());
+    let entry = |(address, remembered)| {
+        (
+            address,
+            Entry {
+                remembered,
+                status: Status::Done,
+            },
+        )
+    };
+    snapshot.resources = remembered.into_iter().map(entry).collect();
+    Loaded {
+        snapshot,
+        unfinished: false,
+        notes: Vec::new(),
+    }
+}
+
 async fn engine(
     folder: PathBuf,
     name: &str,
@@ -245,22 +261,7 @@ async fn engine(
         since: "now".into(),
     };
     store.lock(&holder).unwrap();
-    let mut snapshot = Snapshot::new(name, uid.to_owned(), "line".into());
-    let entry = |(address, remembered)| {
-        (
-            address,
-            Entry {
-                remembered,
-                status: Status::Done,
-            },
-        )
-    };
-    snapshot.resources = remembered.into_iter().map(entry).collect();
-    let loaded = Loaded {
-        snapshot,
-        unfinished: false,
-        notes: Vec::new(),
-    };
+    let loaded = loaded(name, uid, remembered);
     let (_canceller, cancel) = Canceller::new();
     let run = Run {
         stack: Arc::new(Stack {

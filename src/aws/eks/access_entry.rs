@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    call::{deleted, tag, written},
+    call::{deleted, tag, taken, written},
     name::{names, sent},
 };
 use crate::{
@@ -20,11 +20,10 @@ use crate::{
         Clients,
         difference::{field, force, vanished},
         error::{after_made, is_gone, is_taken, read},
-        idempotency,
         tags::{self, Mark, Tags},
         token::identity,
     },
-    resource::{Cause, Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
+    resource::{Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
 };
 
 /// Who may use a cluster, and how far.
@@ -126,13 +125,15 @@ impl Resource for AccessEntry {
             Some(principal) => principal,
             None => identity(clients).await?.principal,
         };
-        let token = idempotency::token(target, &json!([inputs, principal]));
-        let call = request(inputs, &principal, &Mark::of(target)?).client_request_token(token);
+        let call = request(inputs, &principal, &Mark::of(target)?);
         let arn = match call.send_with(clients.eks().await?).await {
-            Err(error) if is_taken(&error) => ours(clients, target).await?,
-            sent => written("eks:CreateAccessEntry", sent)?
-                .access_entry
-                .and_then(|entry| entry.access_entry_arn),
+            Err(error) if is_taken(&error) => {
+                taken("eks:CreateAccessEntry", &error, look(clients, target).await?)?
+            }
+            sent => {
+                let made = written("eks:CreateAccessEntry", sent)?;
+                made.access_entry.and_then(|entry| entry.access_entry_arn)
+            }
         };
         let steps = steps(&inputs.policies, &BTreeSet::new());
         after_made(associate(clients, &inputs.cluster, &principal, steps).await)?;
@@ -233,21 +234,6 @@ async fn describe(
         arn: entry.access_entry_arn.unwrap_or_default(),
         tags: entry.tags.unwrap_or_default().into_iter().collect(),
     }))
-}
-
-/// The ARN of an entry that came to be since it was looked for, if it is ours.
-async fn ours(clients: &Clients, target: &Target) -> Result<Option<String>, ResourceError> {
-    match look(clients, target).await? {
-        None => Err(ResourceError::new(
-            Cause::Transient,
-            "EKS says that the entry exists, and does not show it",
-        )),
-        Some(Seen {
-            foreign: Some(whose), ..
-        }) => Err(ResourceError::new(Cause::Refused, whose)
-            .hint("delete that access entry, or leave its principal out of the stack file")),
-        Some(seen) => Ok(seen.id),
-    }
 }
 
 fn request(inputs: &Inputs, principal: &str, mark: &Mark) -> CreateAccessEntryInputBuilder {

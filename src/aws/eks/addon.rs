@@ -11,15 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    call::{deleted, tag, written},
+    call::{deleted, tag, taken, written},
     name::names,
 };
 use crate::{
     aws::{
         Clients,
         difference::{field, force, vanished},
-        error::{is_gone, read},
-        idempotency,
+        error::{is_gone, is_taken, read},
         tags::{self, Mark, Tags},
     },
     resource::{Cause, Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
@@ -136,10 +135,16 @@ impl Resource for Addon {
         target: &Target,
         inputs: &Inputs,
     ) -> Result<Option<String>, ResourceError> {
-        let token = idempotency::token(target, inputs);
-        let call = request(inputs, &Mark::of(target)?)?.client_request_token(token);
-        let made = written("eks:CreateAddon", call.send_with(clients.eks().await?).await)?;
-        Ok(made.addon.and_then(|addon| addon.addon_arn))
+        let call = request(inputs, &Mark::of(target)?)?;
+        match call.send_with(clients.eks().await?).await {
+            Err(error) if is_taken(&error) => {
+                taken("eks:CreateAddon", &error, look(clients, target, false).await?)
+            }
+            sent => {
+                let made = written("eks:CreateAddon", sent)?;
+                Ok(made.addon.and_then(|addon| addon.addon_arn))
+            }
+        }
     }
 
     async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {

@@ -12,7 +12,7 @@ use super::super::{
     error::{Purpose, failed, is_gone},
     tags::Tags,
 };
-use crate::resource::{Cause, ResourceError};
+use crate::resource::{Cause, ResourceError, Seen};
 
 /// What EKS says of a role that IAM knows and EKS does not yet, or not with its policies. Read from the retries of
 /// Terraform's provider for AWS.
@@ -46,6 +46,32 @@ where
     match sent {
         Err(error) if !is_gone(&error) => Err(judged(action, Purpose::Delete, &error)),
         Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The id of what a create says is there already, if it is ours: the answer of an earlier call was lost.
+pub(super) fn taken<O, E>(
+    action: &str,
+    error: &SdkError<E, HttpResponse>,
+    seen: Option<Seen<O>>,
+) -> Result<Option<String>, ResourceError>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let failed = failed(action, Purpose::Write, error);
+    match seen {
+        Some(seen) if seen.foreign.is_none() => Ok(seen.id),
+        Some(seen) => Err(ResourceError {
+            cause: Cause::Refused,
+            message: format!("{}; {}", failed.message, seen.foreign.unwrap_or_default()),
+            ..failed
+        }
+        .hint("give this stack another name, or delete what has the name now")),
+        // It is there and does not show yet, or it is on its way out.
+        None => Err(ResourceError {
+            cause: Cause::Transient,
+            ..failed
+        }),
     }
 }
 
@@ -98,11 +124,29 @@ mod tests {
     use aws_sdk_eks::{error::ErrorMetadata, operation::create_cluster::CreateClusterError};
 
     use super::*;
+    use crate::resource::Readiness;
 
     fn answered(code: &str, message: &str) -> SdkError<CreateClusterError, HttpResponse> {
         let metadata = ErrorMetadata::builder().code(code).message(message).build();
         let answer = HttpResponse::new(400.try_into().unwrap(), "".into());
         SdkError::service_error(CreateClusterError::generic(metadata), answer)
+    }
+
+    #[test]
+    fn what_is_there_already_is_what_was_asked_for_if_it_is_ours() {
+        let error = answered("ResourceInUseException", "Cluster already exists with name: c");
+        let seen = |foreign: Option<&str>| Seen {
+            id: Some("arn".to_owned()),
+            outputs: (),
+            readiness: Readiness::Ready,
+            foreign: foreign.map(str::to_owned),
+        };
+        let taken = |seen| taken("eks:CreateCluster", &error, seen);
+        assert_eq!(taken(Some(seen(None))).unwrap(), Some("arn".to_owned()));
+        let refused = taken(Some(seen(Some("it is of stack 'other'")))).unwrap_err();
+        assert_eq!(refused.cause, Cause::Refused);
+        assert!(refused.message.ends_with("it is of stack 'other'"), "{refused}");
+        assert_eq!(taken(None).unwrap_err().cause, Cause::Transient);
     }
 
     #[test]

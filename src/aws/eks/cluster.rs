@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    call::{deleted, tag, written},
+    call::{deleted, tag, taken, written},
     cluster_change::{Step, access, logging, plan},
     name::names,
 };
@@ -20,8 +20,7 @@ use crate::{
     aws::{
         Clients,
         difference::{field, force, vanished},
-        error::{is_gone, read},
-        idempotency,
+        error::{is_gone, is_taken, read},
         tags::{self, Mark, Tags},
     },
     resource::{Cause, Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
@@ -154,21 +153,24 @@ impl Resource for Cluster {
         inputs: &Inputs,
     ) -> Result<Option<String>, ResourceError> {
         let eks = clients.eks().await?;
-        let call = |subnets: &[&Place]| {
-            let token = idempotency::token(target, &json!([inputs, subnets]));
-            Ok::<_, ResourceError>(request(inputs, subnets, &Mark::of(target)?).client_request_token(token))
-        };
+        let mark = Mark::of(target)?;
         let all: Vec<&Place> = inputs.subnets.iter().collect();
-        let mut sent = call(&all)?.send_with(eks).await;
+        let mut sent = request(inputs, &all, &mark).send_with(eks).await;
         if let Err(error) = &sent
             && let Some(CreateClusterError::UnsupportedAvailabilityZoneException(refused)) =
                 error.as_service_error()
         {
             let some = in_zones(&inputs.subnets, refused.valid_zones())?;
-            sent = call(&some)?.send_with(eks).await;
+            sent = request(inputs, &some, &mark).send_with(eks).await;
         }
-        let made = written("eks:CreateCluster", sent)?;
-        Ok(made.cluster.and_then(|cluster| cluster.arn))
+        match sent {
+            Err(error) if is_taken(&error) => {
+                taken("eks:CreateCluster", &error, look(clients, target).await?)
+            }
+            sent => Ok(written("eks:CreateCluster", sent)?
+                .cluster
+                .and_then(|cluster| cluster.arn)),
+        }
     }
 
     async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {

@@ -13,12 +13,12 @@ use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::call::taken;
 use crate::{
     aws::{
         Clients,
         difference::{field, vanished},
-        error::{deleted, is_gone, read, written},
-        idempotency,
+        error::{deleted, is_gone, is_taken, read, written},
         tags::{self, Mark, Tags},
     },
     resource::{Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
@@ -137,15 +137,16 @@ impl Resource for LaunchTemplate {
         target: &Target,
         inputs: &Inputs,
     ) -> Result<Option<String>, ResourceError> {
-        let token = idempotency::token(target, inputs);
-        let call = request(&name(target), inputs, &Mark::of(target)?).client_token(token);
-        let made = written(
-            "ec2:CreateLaunchTemplate",
-            call.send_with(clients.ec2().await?).await,
-        )?;
-        Ok(made
-            .launch_template
-            .and_then(|template| template.launch_template_id))
+        let call = request(&name(target), inputs, &Mark::of(target)?);
+        match call.send_with(clients.ec2().await?).await {
+            Err(error) if is_taken(&error) => {
+                taken("ec2:CreateLaunchTemplate", &error, look(clients, target).await?)
+            }
+            sent => {
+                let made = written("ec2:CreateLaunchTemplate", sent)?.launch_template;
+                Ok(made.and_then(|template| template.launch_template_id))
+            }
+        }
     }
 
     async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
@@ -202,13 +203,17 @@ async fn list(clients: &Clients, names: &[String]) -> Result<Vec<Description>, R
     read("ec2:DescribeLaunchTemplates", sent)
 }
 
-async fn ours(clients: &Clients, target: &Target) -> Result<Option<Outputs>, ResourceError> {
+async fn look(clients: &Clients, target: &Target) -> Result<Option<Seen<Outputs>>, ResourceError> {
     let typed = Typed { target, inputs: None };
     let seen = LaunchTemplate::observe(clients, &[typed])
         .await
         .into_iter()
         .next();
-    let seen = seen.transpose()?.flatten();
+    Ok(seen.transpose()?.flatten())
+}
+
+async fn ours(clients: &Clients, target: &Target) -> Result<Option<Outputs>, ResourceError> {
+    let seen = look(clients, target).await?;
     Ok(seen
         .filter(|seen| seen.foreign.is_none())
         .map(|seen| seen.outputs))

@@ -7,12 +7,12 @@ use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::name::names;
+use super::{call::taken, name::names};
 use crate::{
     aws::{
         Clients,
         difference::{field, force, vanished},
-        error::{after_made, deleted, is_gone, read, written},
+        error::{after_made, deleted, is_gone, is_taken, read, written},
         tags::{self, Mark, Tags},
     },
     resource::{Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
@@ -83,7 +83,14 @@ impl Resource for LogGroup {
         inputs: &Inputs,
     ) -> Result<Option<String>, ResourceError> {
         let call = request(inputs, &Mark::of(target)?);
-        written("logs:CreateLogGroup", call.send_with(clients.logs().await?).await)?;
+        match call.send_with(clients.logs().await?).await {
+            Err(error) if is_taken(&error) => {
+                taken("logs:CreateLogGroup", &error, look(clients, target).await?)?;
+            }
+            sent => {
+                written("logs:CreateLogGroup", sent)?;
+            }
+        }
         after_made(retain(clients, inputs).await)?;
         Ok(None)
     }

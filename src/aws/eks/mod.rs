@@ -1,4 +1,6 @@
-//! EKS: the cluster and everything that is named inside it. Found again by name; creation tokens are derived.
+//! EKS: the cluster and everything that is named inside it. Found again by name; as names are
+//! unique, a create that is sent twice makes one thing, and needs no token of ours: AWS may remember a token longer than
+//! the thing that it made.
 
 mod access_entry;
 mod addon;

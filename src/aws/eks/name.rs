@@ -67,9 +67,8 @@ pub(super) mod tests {
         }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "it is what a target may have")]
-    fn remembered(inputs: &Value, outputs: &Value) -> Option<Value> {
-        Some(json!({"kind": "aws.eks_addon", "identity": {}, "inputs": inputs, "outputs": outputs}))
+    fn remembered(inputs: &Value, outputs: &Value) -> Value {
+        json!({"kind": "aws.eks_addon", "identity": {}, "inputs": inputs, "outputs": outputs})
     }
 
     #[test]
@@ -78,15 +77,15 @@ pub(super) mod tests {
         let stood = remembered(&Value::Null, &json!({"cluster": "c", "name": "old"}));
         let target_of = |inputs, remembered| target("aws.eks_addon/a", inputs, remembered);
         let both = names(
-            &target_of(Some(wanted.clone()), stood.clone()),
+            &target_of(Some(wanted.clone()), Some(stood.clone())),
             ["cluster", "name"],
         );
         assert_eq!(both, [["c", "new"], ["c", "old"]]);
-        let gone = names(&target_of(None, stood), ["cluster", "name"]);
+        let gone = names(&target_of(None, Some(stood)), ["cluster", "name"]);
         assert_eq!(gone, [["c", "old"]]);
         let same = remembered(&Value::Null, &wanted);
         assert_eq!(
-            names(&target_of(Some(wanted), same), ["cluster", "name"]).len(),
+            names(&target_of(Some(wanted), Some(same)), ["cluster", "name"]).len(),
             1
         );
     }
@@ -95,7 +94,11 @@ pub(super) mod tests {
     fn what_a_killed_run_was_about_to_make_is_found_by_what_it_would_have_been() {
         let cluster = Address::new("aws.eks_cluster", "main");
         let inputs = json!({"cluster": Reference::field(&cluster, "name"), "name": "workers"});
-        let mut target = target("aws.eks_node_group/a", None, remembered(&inputs, &Value::Null));
+        let mut target = target(
+            "aws.eks_node_group/a",
+            None,
+            Some(remembered(&inputs, &Value::Null)),
+        );
         assert_eq!(names(&target, ["cluster", "name"]), Vec::<[String; 2]>::new());
         target.outputs.insert(cluster, Arc::new(json!({"name": "demo"})));
         assert_eq!(names(&target, ["cluster", "name"]), [["demo", "workers"]]);

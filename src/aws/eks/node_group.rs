@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    call::{deleted, tag, written},
+    call::{deleted, tag, taken, written},
     name::names,
     node_group_request::{configuration, request, rollout},
     node_group_state::{Instances, instances, issues, outputs, readiness, scaling_failures},
@@ -17,8 +17,7 @@ use crate::{
     aws::{
         Clients,
         difference::{field, force, vanished},
-        error::{is_gone, read},
-        idempotency,
+        error::{is_gone, is_taken, read},
         tags::{self, Mark, Tags},
     },
     model::{CapacityModel, TaintModel},
@@ -168,10 +167,16 @@ impl Resource for NodeGroup {
         target: &Target,
         inputs: &Inputs,
     ) -> Result<Option<String>, ResourceError> {
-        let token = idempotency::token(target, inputs);
-        let call = request(inputs, &Mark::of(target)?).client_request_token(token);
-        let made = written("eks:CreateNodegroup", call.send_with(clients.eks().await?).await)?;
-        Ok(made.nodegroup.and_then(|group| group.nodegroup_arn))
+        let call = request(inputs, &Mark::of(target)?);
+        match call.send_with(clients.eks().await?).await {
+            Err(error) if is_taken(&error) => {
+                taken("eks:CreateNodegroup", &error, look(clients, target).await?)
+            }
+            sent => {
+                let made = written("eks:CreateNodegroup", sent)?;
+                Ok(made.nodegroup.and_then(|group| group.nodegroup_arn))
+            }
+        }
     }
 
     async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
@@ -278,12 +283,18 @@ fn seen(
     })
 }
 
+async fn look(clients: &Clients, target: &Target) -> Result<Option<Seen<Outputs>>, ResourceError> {
+    let group = describe(clients, target).await?;
+    group
+        .map(|group| seen(target, group, &Instances::default()))
+        .transpose()
+}
+
 async fn ours(clients: &Clients, target: &Target) -> Result<Option<Outputs>, ResourceError> {
-    let Some(group) = describe(clients, target).await? else {
-        return Ok(None);
-    };
-    let seen = seen(target, group, &Instances::default())?;
-    Ok(seen.foreign.is_none().then_some(seen.outputs))
+    let seen = look(clients, target).await?;
+    Ok(seen
+        .filter(|seen| seen.foreign.is_none())
+        .map(|seen| seen.outputs))
 }
 
 #[cfg(test)]
