@@ -9,7 +9,7 @@
 //!  store ─ state ─► remembered ──┼─ engine::plan (pure) ─► Plan ─ lint ─► output: the diff ─► a person says yes
 //!  clusters ─ engine::refresh ───┘                                  │
 //!                                                                   ▼
-//!      engine::execute: what is ready → limits → one task a node ── kind ──► kubernetes · local
+//!      engine::execute: what is ready → limits → one task a node ── kind ──► aws · kubernetes · local
 //!           │ journal ◄ begin / id / done / failed, on disk before effects        │ events
 //!           ▼                                                                     ▼
 //!       snapshot saved, report, verify                                terminal · lines · JSON
@@ -28,7 +28,7 @@
 //! | 1 | [`state`] | snapshot, journal, lock |
 //! | 2 | [`engine`] | refresh, plan, lint, execute, wait, cancel; knows no cloud and no terminal |
 //! | 3 | [`stack`] | stack file → checked model, every mistake with its place |
-//! | 3 | `aws` | the only room that names the AWS SDK (feature `aws`) |
+//! | 3 | `aws` | the only room that names the AWS SDK: networks, roles, EKS, look ahead, sweep, audit, state in S3 (feature `aws`) |
 //! | 3 | `kubernetes` | the only room that names kube: manifests, apply, diff, readiness, removal (feature `kubernetes`) |
 //! | 3 | [`local`] | clusters through their own programs: the only room that starts programs |
 //! | 3 | [`checks`] | what `verify` knows about the shop and the Prometheus stack |

@@ -198,7 +198,10 @@ pub(super) struct Session {
         expect(dead_code, reason = "without Kubernetes there is nothing to ask")
     )]
     pub(super) clusters: access::Clusters,
-    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "without AWS there is nobody to ask"))]
+    #[cfg_attr(
+        not(feature = "aws"),
+        expect(dead_code, reason = "without AWS there is nobody to ask")
+    )]
     pub(super) cloud: cloud::Cloud,
     pub(super) canceller: Option<Canceller>,
     pub(super) events: Option<UnboundedReceiver<Event>>,

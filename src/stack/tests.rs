@@ -215,6 +215,16 @@ const BAD: &[&str] = &[
     "name: a\ncluster: {provider: [kind]}\n",
     "name: a\ncluster: {provider: \"${env:PASSWORD}\"}\n",
     "name: a\ncluster: {provider: eks, region: eu-central-1, nodeGroups: []}\n",
+    "name: a\ncluster: {provider: eks}\n",
+    "name: a\ncluster: {provider: eks, region: eu-central-1a, autoMode: true, workers: 2}\n",
+    "name: a\ncluster: {provider: eks, region: eu-central-1, network: {cidr: 10.0.0.1/16, zones: 1, nat: regional}}\n",
+    "name: a\ncluster: {provider: eks, region: eu-central-1, network: {cidr: 10.0.0.0/24, zones: [a, a], nat: sinlge}}\n",
+    "name: a\ncluster: {provider: eks, region: eu-central-1, network: {vpc: vpc-1, subnets: [subnet-x], nat: none}}\n",
+    "name: a\ncluster: {provider: eks, region: eu-central-1, endpoint: {public: false, publicCidrs: [all]}}\n",
+    "name: a\ncluster: {provider: eks, region: eu-central-1, nodeGroups: [{name: A, min: 3, desired: 2}, {instanceTypes: [large], capacity: spto}]}\n",
+    "name: a\ncluster: {provider: eks, region: eu-central-1, nodeGroups: [{name: a, taints: [{key: b, effect: noschedule}]}, {name: a}]}\n",
+    "name: a\ncluster: {provider: eks, region: eu-central-1, access: [{principal: \"arn:aws:sts::111122223333:assumed-role/a/b\"}, {principal: me}]}\n",
+    "name: a\ncluster: {provider: eks, region: eu-central-1, logs: {types: [audits], retentionDays: 2}, deletionProtection: maybe}\n",
     "name: a\ncluster:\n  provider: kwok\n  region: x\n  kind: {image: a}\n  workers: 0\n",
     "name: a\ncluster: {provider: kind, workers: 101}\n",
     "name: a\ncluster: {provider: kind, workers: \"2\"}\n",
@@ -523,6 +533,7 @@ fn the_stacks_of_the_repository_are_valid_and_find_their_schema() {
         }
         load(&Request {
             files: vec![path.clone()],
+            env: BTreeMap::from([("RUN_ID".to_owned(), "1".to_owned())]),
             ..Request::default()
         })
         .unwrap_or_else(|mistakes| panic!("{}", rendered(&mistakes)));
@@ -630,7 +641,8 @@ fn the_schema_refuses_what_it_should() {
     validator.validate(&as_json(WHOLE)).unwrap();
     for bad in [
         "{}",
-        "name: a\ncluster: {provider: eks}",
+        "name: a\ncluster: {provider: eks, region: eu-central-1, network: {nat: regional}}",
+        "name: a\ncluster: {provider: eks, region: eu-central-1, nodeGroups: [{desired: 1}]}",
         "name: A\ncluster: {provider: kwok}",
         "name: a\ncluster: {provider: kwok, workers: 101}",
         "name: a\ncluster: {provider: kwok}\nextra: 1",
@@ -672,7 +684,7 @@ fn what_init_writes_is_valid_for_every_provider_and_name() {
     let mistake = template("minikube", "a").unwrap_err().to_string();
     assert_eq!(
         mistake,
-        "--provider: unknown provider 'minikube' (there are: existing, kind, kwok)"
+        "--provider: unknown provider 'minikube' (there are: eks, existing, kind, kwok)"
     );
 }
 
