@@ -11,11 +11,12 @@ use super::{
     diff::planned,
     error::CliError,
     exit::Exit,
-    run::print,
+    run::{print, tell_person},
 };
 use crate::{
-    model::{EventKind, Verb},
+    model::{ClusterModel, EventKind, StackModel, Verb},
     output,
+    state::Entry,
 };
 
 const EXAMPLES: &str = "\
@@ -47,9 +48,8 @@ impl Destroy {
         let model = context::model(global, environment)?;
         let folder = model.folder.join(".stackup").join(&model.name);
         let cluster = cluster::part(&model)?.cluster;
-        let name = model.name.clone();
         if model.state.is_none() && !folder.exists() {
-            return Ok(nothing(&name, global));
+            return Ok(nothing(&model, global));
         }
         let opened = Opened {
             cluster,
@@ -81,7 +81,7 @@ impl Destroy {
                 // Nothing but the key that this run made is there.
                 session.store.clear().await?;
             }
-            return Ok((nothing(&name, global), remote));
+            return Ok((nothing(&session.opened.model, global), remote));
         }
         if session.loaded.unfinished {
             let unfinished = session.unfinished();
@@ -94,6 +94,7 @@ impl Destroy {
             );
             session.run.events.send(EventKind::Resumed { unfinished });
         }
+        unprotected(session)?;
         cloud::at_its_place(session).await?;
         let vpc = network(session);
         let (plan, refreshed) = planned(session, &[]).await?;
@@ -119,6 +120,24 @@ impl Destroy {
     }
 }
 
+/// Refuses, before anything goes, what EKS would refuse once the nodes are gone.
+fn unprotected(session: &Session) -> Result<(), CliError> {
+    let resources = &session.loaded.snapshot.resources;
+    let protected = |entry: &Entry| {
+        let protection = entry.remembered.outputs.get("deletionProtection");
+        entry.remembered.kind == "aws.eks_cluster" && protection == Some(&serde_json::Value::Bool(true))
+    };
+    if !resources.values().any(protected) {
+        return Ok(());
+    }
+    let name = &session.opened.model.name;
+    Err(CliError::new(
+        Exit::Refused,
+        format!("the cluster of {name} is protected from deletion; nothing was changed"),
+    )
+    .hint("set cluster.deletionProtection: false in the stack file, run 'stackup apply', then destroy"))
+}
+
 /// The network that the cluster was in, as the state remembers it.
 fn network(session: &Session) -> Option<String> {
     let resources = &session.loaded.snapshot.resources;
@@ -127,9 +146,15 @@ fn network(session: &Session) -> Option<String> {
     ids.next()
 }
 
-fn nothing(name: &str, global: &Global) -> Exit {
+fn nothing(model: &StackModel, global: &Global) -> Exit {
+    let name = &model.name;
     if global.output == Format::Text && !global.quiet {
         print(&format!("Nothing to destroy: no state of {name} is here."));
+        if matches!(model.cluster, ClusterModel::Eks(_)) {
+            tell_person(&format!(
+                "If its state was lost: 'stackup reap --stack {name}' finds it by its tags."
+            ));
+        }
     }
     Exit::Done
 }

@@ -98,12 +98,9 @@ pub(super) fn expected(run: &Run, plan: &Plan, refreshed: &Refreshed) -> Option<
 }
 
 /// The text of a plan, with what it costs below, where it costs anything.
-pub(super) fn with_cost(plan: &Plan, mut text: String) -> String {
+pub(super) fn with_cost(plan: &Plan, text: String) -> String {
     if let Some(cost) = cloud::cost_of(plan) {
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text += &format!("This costs {cost}.\n");
+        return format!("{}\nThis costs {cost}.\n", text.trim_end_matches('\n'));
     }
     text
 }

@@ -247,3 +247,31 @@ async fn a_cluster_that_was_deleted_by_hand_keeps_nothing_from_going() {
     sandbox.stackup(&["destroy", "--yes"]).ends(0);
     assert_eq!(double.account().await, Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protected_cluster_is_refused_before_anything_goes_and_a_stack_without_state_names_reap() {
+    let Some(double) = Double::with_clusters(SCALE).await else {
+        return;
+    };
+    let sandbox = sandbox(&double, SMALL);
+    let nothing = sandbox.stackup(&["destroy", "--yes"]).ends(0);
+    assert!(
+        nothing.all().contains("stackup reap --stack small"),
+        "{}",
+        nothing.all()
+    );
+    sandbox
+        .stackup(&["apply", "--yes", "--set", "cluster.deletionProtection=true"])
+        .ends(0);
+    let before = double.calls(true).await.len();
+    let refused = sandbox.stackup(&["destroy", "--yes"]).ends(6);
+    assert!(
+        refused.stderr.contains("protected from deletion"),
+        "{}",
+        refused.all()
+    );
+    assert_eq!(double.calls(true).await.len(), before);
+    sandbox.stackup(&["apply", "--yes"]).ends(0);
+    sandbox.stackup(&["destroy", "--yes"]).ends(0);
+    assert_eq!(double.account().await, Vec::<String>::new());
+}

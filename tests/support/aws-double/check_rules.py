@@ -133,9 +133,12 @@ def a_token_makes_one_thing_however_often_it_is_used(d):
 def subnets_and_versions_of_a_cluster_are_judged(d):
     _, subnets = d.network()
     d.role("cluster", "eks.amazonaws.com", "AmazonEKSClusterPolicy")
-    assert "two different AZs" in d.refused("InvalidParameterException", *d.create("shop", subnets[:1]))
-    assert "subnet-00000000" in d.refused("InvalidParameterException", *d.create("shop", [subnets[0], "subnet-00000000"]))
-    assert "1.12" in d.refused("InvalidParameterException", *d.create("shop", subnets, "--kubernetes-version", "1.12"))
+    said = d.refused("InvalidParameterException", *d.create("shop", subnets[:1]))
+    assert "two different AZs" in said, said
+    said = d.refused("InvalidParameterException", *d.create("shop", [subnets[0], "subnet-00000000"]))
+    assert "subnet-00000000" in said, said
+    said = d.refused("InvalidParameterException", *d.create("shop", subnets, "--kubernetes-version", "1.12"))
+    assert "1.12" in said, said
     same(list(d.account().get("eks:cluster", [])), [])
 
 

@@ -274,6 +274,10 @@ def subnets_of(account, region, ids):
     try:
         return account.do("ec2", "DescribeSubnets", region, SubnetIds=ids)["Subnets"] if ids else []
     except Refused as refused:
+        # moto names any of the ids that were asked for, and not the one that is missing.
+        if len(ids) > 1:
+            for one in ids:
+                subnets_of(account, region, [one])
         raise invalid(f"{refused.message} (Service: AmazonEC2; Error Code: {refused.code})") from None
 
 
