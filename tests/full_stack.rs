@@ -65,7 +65,8 @@ impl Kind for InMemory {
                 id: Some(format!("id-{}", target.address)),
                 ..Live::ready(outputs())
             };
-            Ok(if things.contains(&target.address) {
+            // What is only looked up is always there, and nobody makes or removes it.
+            Ok(if things.contains(&target.address) || self.real.stays(target) {
                 Observed::Live(Box::new(live()))
             } else {
                 Observed::Absent
@@ -417,5 +418,5 @@ async fn the_whole_rehearsal_survives_a_cut_after_every_record() {
 #[cfg(feature = "aws")]
 #[tokio::test(start_paused = true)]
 async fn the_whole_stack_on_eks_survives_a_cut_after_every_record() {
-    Whole::of("eks.yaml").survives_every_cut(200).await;
+    Whole::of("eks.yaml").survives_every_cut(190).await;
 }
