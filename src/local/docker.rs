@@ -122,24 +122,19 @@ pub(crate) async fn docker(programs: &Programs, call: Call) -> Result<Answer, Lo
 /// All containers of a kind cluster, stopped ones too, by name.
 pub(crate) async fn containers(programs: &Programs, cluster: &str) -> Result<Vec<Container>, LocalError> {
     let filter = format!("label={CLUSTER}={cluster}");
-    let list = async || {
-        let list =
-            programs
-                .call("docker")?
-                .args(["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]);
-        Ok::<_, LocalError>(docker(programs, list).await?.text())
-    };
-    let ids = list().await?;
+    let list = programs
+        .call("docker")?
+        .args(["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]);
+    let ids = docker(programs, list).await?.text();
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let inspect = programs.call("docker")?.args(["inspect", "--type", "container"]);
     let mut containers: Vec<Container> = match docker(programs, inspect.args(ids.lines())).await {
         Ok(answer) => answer.json()?,
-        // An interrupted run's kind may be taking its own containers away this very moment.
-        Err(LocalError::Failed { .. }) if list().await? != ids => {
-            return Err(LocalError::Moving(cluster.to_owned()));
-        }
+        // An interrupted run's kind may be taking its own containers away this very moment; Docker lists them a while
+        // longer than it knows them.
+        Err(LocalError::Failed { .. }) => return Err(LocalError::Moving(cluster.to_owned())),
         Err(error) => return Err(error),
     };
     containers.sort_by(|a, b| a.name.cmp(&b.name));
