@@ -166,6 +166,32 @@ impl Double {
         things.collect()
     }
 
+    /// The calls so far that change something, with all that was sent, in the order of their text.
+    pub(super) async fn requests(&self) -> Vec<String> {
+        let told = self.ask("GET", "calls", &Value::Null).await;
+        let calls = told
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|call| call["mutating"] == true);
+        let text = |call: &Value| {
+            let name = format!(
+                "{}:{}",
+                call["service"].as_str().unwrap(),
+                call["operation"].as_str().unwrap()
+            );
+            let mut sent = call["parameters"].clone();
+            if let Some(token) = sent.get_mut("ClientToken") {
+                // It comes first, and would make the order another one each time.
+                *token = "TOKEN".into();
+            }
+            format!("{name} {sent:#}")
+        };
+        let mut calls: Vec<String> = calls.map(text).collect();
+        calls.sort();
+        calls
+    }
+
     /// The calls so far, as `ec2:CreateVpc`, of those that change something or of all.
     pub(super) async fn calls(&self, changing: bool) -> Vec<String> {
         let told = self.ask("GET", "calls", &Value::Null).await;

@@ -62,6 +62,22 @@ async fn one_command_makes_everything_and_another_leaves_an_empty_account() {
         apply.all()
     );
     let made = double.calls(true).await.len();
+    let filters = vec![
+        (
+            r"\b(vpc|subnet|igw|rtb|nat|eipalloc|lt|sg|vpce)-[0-9a-f]{8,}\b",
+            "$1-ID",
+        ),
+        (r"\b[0-9a-f]{64}\b", "TOKEN"),
+        (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "TOKEN"),
+        (r"\b[0-9a-f]{16}\b", "UID"),
+        (r"demo-eks-[0-9a-f]{8}-", "demo-eks-UID-"),
+    ];
+    let mut requests = double.requests().await;
+    insta::with_settings!({filters => filters}, {
+        // What is told apart by ids alone comes in any order.
+        requests.dedup();
+        insta::assert_snapshot!("requests", requests.join("\n"));
+    });
 
     let before = double.calls(false).await.len();
     let again = sandbox.stackup(&["apply", "--yes", "--no-verify"]).ends(0);
