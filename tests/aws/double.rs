@@ -6,6 +6,7 @@ use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, body::Bytes};
 use hyper_util::rt::TokioIo;
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -14,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::tier;
+use crate::support::{sandbox::processes_of, tier};
 
 pub(super) const REGION: &str = "eu-central-1";
 /// How long the double may take to start on a machine that is busy.
@@ -36,8 +37,12 @@ impl Drop for Double {
         for _ in 0..200 {
             match self.server.try_wait() {
                 Ok(None) => std::thread::sleep(Duration::from_millis(100)),
-                Ok(Some(_)) | Err(_) => return,
+                Ok(Some(_)) | Err(_) => break,
             }
+        }
+        // Should it not have come so far, nothing of its folder runs on.
+        for pid in processes_of(self.folder.path()) {
+            let _ended = kill_process(pid, Signal::KILL);
         }
     }
 }
