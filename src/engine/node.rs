@@ -221,7 +221,13 @@ impl Node {
             let seen = self.kind.observe(std::slice::from_ref(&self.target)).await;
             match seen.into_iter().next().transpose()? {
                 Some(Observed::Live(live)) => {
-                    if !live.changes.is_empty() && live.forces.is_empty() && live.foreign.is_none() {
+                    if let Some(owner) = &live.foreign {
+                        let message = format!("it is there and not ours: {owner}");
+                        return Err(ResourceError::new(Cause::Refused, message).hint(
+                            "remove it, or give the stack's own another name, and run the same command again",
+                        ));
+                    }
+                    if !live.changes.is_empty() && live.forces.is_empty() {
                         self.kind.update(&self.target).await?;
                     }
                     return Ok(Some(Made {

@@ -446,6 +446,30 @@ async fn what_is_there_and_not_ours_is_refused_and_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_someone_else_made_while_an_answer_was_lost_is_not_taken_for_ours() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let disk = Address::new("fake.thing", "disk");
+    cloud
+        .things
+        .lock()
+        .unwrap()
+        .insert(disk.clone(), Thing::owned("uid-2"));
+    // The plan does not see it yet, and the create has no effect.
+    *cloud.hidden.lock().unwrap() = 1;
+    cloud.fails("create fake.thing/disk", Cause::Lost, 1, false);
+    let wanted = [wanted("fake.thing", "disk", json!({"size": "small"}), Vec::new())];
+    let executed = go(&cloud, &wanted, &mut store).await;
+    assert!(executed.report.failed[&disk].refused, "{:?}", executed.report);
+    assert!(
+        executed.report.failed[&disk].message.contains("not ours"),
+        "{:?}",
+        executed.report
+    );
+    assert_eq!(cloud.things.lock().unwrap()[&disk].owner, "uid-2");
+    assert_eq!(cloud.writes(), ["create fake.thing/disk"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_never_works_fails_at_once_with_its_reason() {
     let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
     let broken = wanted("fake.thing", "broken", json!({"size": "never"}), Vec::new());

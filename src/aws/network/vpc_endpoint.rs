@@ -119,7 +119,7 @@ impl Resource for VpcEndpoint {
         let answer = written("ec2:DeleteVpcEndpoints", sent)?;
         let error = answer.unsuccessful().iter().find_map(|item| item.error());
         match error.map(|error| (error.code().unwrap_or("no code"), error.message())) {
-            Some((code, message)) if !code.ends_with(".NotFound") => {
+            Some((code, message)) if !is_the_endpoint_gone(code) => {
                 let message = message.unwrap_or("no message");
                 let message = format!("ec2:DeleteVpcEndpoints gave {code} for {id}: {message}");
                 Err(ResourceError::new(Cause::Transient, message))
@@ -127,6 +127,11 @@ impl Resource for VpcEndpoint {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// Whether a code says that the endpoint itself is not there. That a route of it is missing says nothing of the kind.
+fn is_the_endpoint_gone(code: &str) -> bool {
+    code.starts_with("InvalidVpcEndpoint") && code.ends_with(".NotFound")
 }
 
 /// What is in the one and not in the other; nothing where that is nothing, as AWS takes no empty list.
@@ -191,6 +196,19 @@ fn item(endpoint: aws_sdk_ec2::types::VpcEndpoint) -> Option<Item<Outputs>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_missing_endpoint_counts_as_gone() {
+        assert!(is_the_endpoint_gone("InvalidVpcEndpoint.NotFound"));
+        assert!(is_the_endpoint_gone("InvalidVpcEndpointId.NotFound"));
+        for other in [
+            "InvalidRoute.NotFound",
+            "InvalidRouteTableID.NotFound",
+            "InvalidVpcEndpoint.InUse",
+        ] {
+            assert!(!is_the_endpoint_gone(other), "{other}");
+        }
+    }
 
     #[test]
     fn route_tables_change_in_place_and_the_service_does_not() {
