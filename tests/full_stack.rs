@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures::future::{BoxFuture, ready};
@@ -233,6 +234,7 @@ impl Whole {
             cancel: Canceller::new().1,
             hash: KeyedHash::new(Secret::new(b"key".to_vec())),
             adopt: false,
+            pace: Duration::from_millis(500),
         };
         let wanted = if verb == Verb::Apply {
             self.wanted.as_slice()

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use tokio::sync::OnceCell;
 
 use crate::resource::{Cause, ResourceError};
@@ -97,13 +97,15 @@ impl Clients {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(PATIENCE)
             .build();
+        // Once a service throttles, its token bucket holds further calls back, and fills faster while none is refused.
         // The engine repeats calls; twice would be squared.
-        let retry = self.attempts.map_or_else(RetryConfig::disabled, |attempts| {
-            RetryConfig::standard().with_max_attempts(attempts)
-        });
+        let retry = RetryConfig::adaptive().with_max_attempts(self.attempts.unwrap_or(1));
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .retry_config(retry)
             .timeout_config(timeouts);
+        if let Ok(name) = AppName::new(concat!("stackup-", env!("CARGO_PKG_VERSION"))) {
+            loader = loader.app_name(name);
+        }
         if let Some(region) = &self.region {
             loader = loader.region(Region::new(region.clone()));
         }

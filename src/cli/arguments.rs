@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
@@ -116,4 +116,26 @@ pub(super) enum Verbs {
 /// The command, for completion scripts and for the tests that compare it with the documentation.
 pub fn command() -> clap::Command {
     Arguments::command()
+}
+
+/// A length of time as people write it: `90s`, `5m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: Result<jiff::SignedDuration, _> = text.parse();
+    let wrong = || format!("'{text}' is no duration such as 90s or 5m");
+    parsed
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_what_people_write() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
+        assert!(duration("-5m").is_err() && duration("soon").is_err());
+    }
 }

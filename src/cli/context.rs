@@ -6,13 +6,14 @@ use std::{
     io::{IsTerminal as _, Read as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
     access,
-    arguments::{Colour, Format, Global},
+    arguments::{Colour, Format, Global, duration},
     cloud, cluster,
     error::CliError,
     exit::Exit,
@@ -32,6 +33,10 @@ use crate::{
 
 /// The bytes of a stack's key.
 const KEY: usize = 32;
+/// Says how often a cloud is asked how far it is, where 5 seconds are not right.
+const POLL_INTERVAL: &str = "STACKUP_POLL_INTERVAL";
+/// AWS throttles those who ask often, and what takes minutes is not seen much later.
+const PACE: Duration = Duration::from_secs(5);
 
 /// The environment, as it was when the program started.
 #[derive(Debug)]
@@ -64,6 +69,15 @@ impl Environment {
             path: self.get("PATH").unwrap_or_default().to_owned(),
             env: self.0.clone(),
         }
+    }
+
+    /// How often what has no watch is looked at while it is awaited.
+    pub(super) fn pace(&self) -> Result<Duration, CliError> {
+        let Some(text) = self.get(POLL_INTERVAL) else {
+            return Ok(PACE);
+        };
+        let read = duration(&text.to_string_lossy());
+        read.map_err(|error| CliError::new(Exit::Usage, format!("{POLL_INTERVAL}: {error}")))
     }
 
     /// The user's own kubeconfig.
@@ -282,6 +296,7 @@ impl Session {
             cancel,
             hash,
             adopt,
+            pace: environment.pace()?,
         };
         Ok(Self {
             opened,

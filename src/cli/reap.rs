@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use serde_json::json;
@@ -48,7 +51,7 @@ impl Reap {
     pub(super) async fn run(
         self,
         global: &Global,
-        _: &Environment,
+        environment: &Environment,
         screen: &Screen,
     ) -> Result<Exit, CliError> {
         let patient = Clients::patient(self.region.clone());
@@ -66,7 +69,7 @@ impl Reap {
         let mut exit = Exit::Done;
         for stack in taken {
             let name = stack.name.clone();
-            let ended = self.take(stack, global, screen).await?;
+            let ended = self.take(stack, environment.pace()?, global, screen).await?;
             if ended != Exit::Done {
                 say(
                     global,
@@ -82,7 +85,13 @@ impl Reap {
     }
 
     /// Takes one stack down. Its state lives in a temporary folder: if it is lost, the tags still tell everything.
-    async fn take(&self, stack: Tagged, global: &Global, screen: &Screen) -> Result<Exit, CliError> {
+    async fn take(
+        &self,
+        stack: Tagged,
+        pace: Duration,
+        global: &Global,
+        screen: &Screen,
+    ) -> Result<Exit, CliError> {
         let began = Instant::now();
         let folder = tempfile::tempdir().map_err(|error| {
             CliError::new(Exit::Failed, "could not make a temporary folder").cause(&error)
@@ -117,6 +126,7 @@ impl Reap {
             cancel,
             hash: KeyedHash::new(Secret::new(random(64)?.into_bytes())),
             adopt: false,
+            pace,
         };
         let refreshed = refresh(&run, &[], &snapshot).await?;
         let stays = stays(&run);

@@ -65,7 +65,7 @@ pub async fn execute(
             .collect(),
         lookers: kinds
             .iter()
-            .map(|(name, kind)| (*name, Looker::start(Arc::clone(kind))))
+            .map(|(name, kind)| (*name, Looker::start(Arc::clone(kind), run.pace)))
             .collect(),
         kinds,
         index: plan

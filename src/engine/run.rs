@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -24,6 +24,8 @@ pub struct Run {
     pub hash: KeyedHash,
     /// Whether live things without any mark may be taken over.
     pub adopt: bool,
+    /// How often what has no watch is looked at while it is awaited.
+    pub pace: Duration,
 }
 
 impl Run {

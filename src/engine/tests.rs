@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 
@@ -37,6 +37,7 @@ fn run_of(cloud: &Arc<Cloud>, cancel: Cancel) -> Run {
         cancel,
         hash: KeyedHash::new(Secret::new(b"key".to_vec())),
         adopt: false,
+        pace: Duration::from_millis(500),
     }
 }
 

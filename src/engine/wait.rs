@@ -16,8 +16,8 @@ use crate::{
 
 /// How long a call that may succeed later is made again and again.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// The first and the longest pause between looks at a resource that has no watch.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// The pause before the second look at what is usually there at once; it grows up to the run's own pace.
+const SOON: Duration = Duration::from_millis(500);
 
 /// Pauses that double from 200 ms to 10 s, each shortened by up to a quarter by a spread that differs between resources,
 /// so that many waiters do not call at once.
@@ -145,7 +145,7 @@ pub(super) fn looks<'a>(
 
 /// Waits before a watch that ended is asked for again.
 pub(super) async fn breathe() {
-    sleep(LOOKS.0).await;
+    sleep(SOON).await;
 }
 
 /// Sleeps until a deadline.
@@ -164,23 +164,36 @@ struct Ask {
 }
 
 impl Looker {
-    /// Starts looking on behalf of one kind; ends when the last clone is dropped.
-    pub(super) fn start(kind: Arc<dyn Kind>) -> Self {
+    /// Starts looking on behalf of one kind, in the long run every `pace`; ends when the last clone is dropped.
+    ///
+    /// What usually takes longer than that is not looked at sooner. All else is looked at at once, and then at first
+    /// more often.
+    pub(super) fn start(kind: Arc<dyn Kind>, pace: Duration) -> Self {
+        let slow = kind.traits().expected.is_some_and(|expected| expected > pace);
+        let (first, second) = if slow {
+            (pace, pace)
+        } else {
+            (Duration::ZERO, SOON.min(pace))
+        };
         let (ask, mut asked) = mpsc::unbounded_channel::<Ask>();
         tokio::spawn(async move {
             let mut waiting: Vec<Ask> = Vec::new();
-            let mut pause = LOOKS.0;
+            let (mut pause, mut due) = (second, Instant::now());
             loop {
-                if waiting.is_empty() {
-                    match asked.recv().await {
-                        Some(ask) => waiting.push(ask),
+                tokio::select! {
+                    // Those that come together are looked at together.
+                    biased;
+                    ask = asked.recv() => match ask {
+                        Some(ask) => {
+                            if waiting.is_empty() || !slow {
+                                (pause, due) = (second, Instant::now() + first);
+                            }
+                            waiting.push(ask);
+                            continue;
+                        }
                         None => return,
-                    }
-                    pause = LOOKS.0;
-                }
-                while let Ok(ask) = asked.try_recv() {
-                    waiting.push(ask);
-                    pause = LOOKS.0;
+                    },
+                    () = sleep_until(due), if !waiting.is_empty() => {}
                 }
                 let targets: Vec<Target> = waiting.iter().map(|ask| ask.target.clone()).collect();
                 let answers = kind.observe(&targets).await;
@@ -189,13 +202,8 @@ impl Looker {
                 waiting = told
                     .filter_map(|(ask, answer)| ask.tell.send(answer).is_ok().then_some(ask))
                     .collect();
-                tokio::select! {
-                    () = sleep(pause) => pause = (pause * 3 / 2).min(LOOKS.1),
-                    ask = asked.recv() => match ask {
-                        Some(ask) => { waiting.push(ask); pause = LOOKS.0; }
-                        None => return,
-                    },
-                }
+                due = Instant::now() + pause;
+                pause = (pause * 3 / 2).min(pace);
             }
         });
         Self(ask)

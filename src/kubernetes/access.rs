@@ -156,6 +156,9 @@ impl Access {
         // kube's own retry waits up to minutes on a 503; the engine's is bounded and told to the user.
         config.default_retry = false;
         config.connect_timeout = Some(CONNECT_WITHIN);
+        // Audit logs name who sent what.
+        let agent = HeaderValue::from_static(concat!("stackup/", env!("CARGO_PKG_VERSION")));
+        config.headers.push((header::USER_AGENT, agent));
         let host = config.cluster_url.host().unwrap_or_default();
         if !named_proxy && (host.starts_with("127.") || host == "localhost" || host == "[::1]") {
             // A proxy from the environment is for the world outside, as every other client has it.

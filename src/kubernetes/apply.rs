@@ -19,6 +19,9 @@ use crate::resource::{Cause, Live, Made, ResourceError, Target};
 
 /// How often an object's status may be written while we take a field back.
 const ATTEMPTS: u32 = 10;
+/// A version that no object has: the first write of a new store is a later one. An apply that is based on it makes an
+/// object, and conflicts with any that is there.
+const NO_VERSION: &str = "1";
 
 /// How an object is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,21 +101,29 @@ pub(super) fn prepared(item: &Item<'_>, live: Option<&Value>) -> Result<Value, R
     Ok(object)
 }
 
-/// Makes an object that was not there.
+/// Makes an object that was not there. Should someone have made one of this name since we looked, the server refuses:
+/// otherwise an apply would merge into it.
 pub(super) async fn create(clusters: &Clusters, target: &Target) -> Result<Made, ResourceError> {
     let item = Item::read(target)?;
     refuse_protected(&item)?;
     let cluster = item.connect(clusters).await?;
     let path = item.path(&cluster).await?;
-    let ephemeral = item.cluster_outputs()?.get("ephemeral") == Some(&Value::Bool(true));
-    // On a cluster of others someone may have made one of this name since we looked; applying would merge into it.
-    let live = if ephemeral {
-        None
-    } else {
-        cluster.find(&path).await?
+    let mut object = prepared(&item, None)?;
+    set(&mut object, "resourceVersion", NO_VERSION);
+    let refusal = match apply(&cluster, &path, &object, Mode::Polite).await {
+        Ok(answer) => return made(clusters, &cluster, &item, &answer),
+        Err(error) => error,
     };
-    if let Some(live) = live.as_ref().filter(|live| !just_made(&item, live)) {
-        let whose = item.foreign(live);
+    let live = if refusal.refusal().is_some_and(|refusal| refusal.code == 409) {
+        cluster.find(&path).await?
+    } else {
+        None
+    };
+    let Some(live) = live else {
+        return Err(refused(clusters, &item, &object, None, refusal));
+    };
+    if !just_made(&item, &live) {
+        let whose = item.foreign(&live);
         let cause = if whose.is_some() {
             Cause::Refused
         } else {
@@ -122,12 +133,10 @@ pub(super) async fn create(clusters: &Clusters, target: &Target) -> Result<Made,
         return Err(ResourceError::new(cause, format!("it exists meanwhile{whose}"))
             .hint("run the same command again to see what it would do"));
     }
-    let mut object = prepared(&item, live.as_ref())?;
-    if let Some(live) = &live {
-        bind(&mut object, "uid", live);
-    }
+    let mut object = prepared(&item, Some(&live))?;
+    bind(&mut object, "uid", &live);
     let answer = apply(&cluster, &path, &object, Mode::Polite).await;
-    let answer = answer.map_err(|error| refused(clusters, &item, &object, live.as_ref(), error))?;
+    let answer = answer.map_err(|error| refused(clusters, &item, &object, Some(&live), error))?;
     made(clusters, &cluster, &item, &answer)
 }
 
@@ -208,9 +217,12 @@ async fn take_back(
 }
 
 fn bind(object: &mut Value, field: &str, live: &Value) {
+    set(object, field, text(live, &format!("/metadata/{field}")));
+}
+
+fn set(object: &mut Value, field: &str, to: &str) {
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
-        let pointer = format!("/metadata/{field}");
-        metadata.insert(field.to_owned(), text(live, &pointer).into());
+        metadata.insert(field.to_owned(), to.into());
     }
 }
 

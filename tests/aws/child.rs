@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -146,6 +147,7 @@ async fn run(order: &Order) -> Told {
         cancel,
         hash: KeyedHash::new(Secret::new(b"key".to_vec())),
         adopt: false,
+        pace: Duration::from_millis(500),
     };
     let (wanted, verb) = match &order.cidr {
         Some(cidr) => (stack(cidr, order.public), Verb::Apply),

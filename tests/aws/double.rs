@@ -115,8 +115,8 @@ impl Double {
         })
     }
 
-    /// The environment of a program that takes the double for AWS.
-    pub(super) fn environment(&self) -> [(&'static str, &str); 7] {
+    /// The environment of a program that takes the double for AWS, and asks it as often as its clock is fast.
+    pub(super) fn environment(&self) -> [(&'static str, &str); 8] {
         [
             ("AWS_ENDPOINT_URL", &self.url),
             ("AWS_ACCESS_KEY_ID", "test"),
@@ -125,6 +125,7 @@ impl Double {
             ("AWS_EC2_METADATA_DISABLED", "true"),
             ("AWS_CONFIG_FILE", "/dev/null"),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+            ("STACKUP_POLL_INTERVAL", "200ms"),
         ]
     }
 

@@ -273,6 +273,7 @@ async fn engine(
         cancel,
         hash: KeyedHash::new(Secret::new(b"key".to_vec())),
         adopt: false,
+        pace: Duration::from_millis(500),
     };
     let verb = if wanted.is_empty() {
         Verb::Destroy
