@@ -98,7 +98,8 @@ impl Kind for InMemory {
         things.remove(&target.address);
         if target.address.as_str().contains(".cluster/") || target.address.as_str().contains("eks_cluster/") {
             // Everything that lives in a cluster goes with it.
-            things.retain(|address| !address.as_str().starts_with("k8s"));
+            let inside = ["k8s", "aws.eks_addon/", "aws.eks_access_entry/"];
+            things.retain(|address| !inside.iter().any(|kind| address.as_str().starts_with(kind)));
         }
         Box::pin(ready(Ok(())))
     }

@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Refreshed, Seen};
+use super::{Found, Refreshed, Seen};
 use crate::{
     graph::Graph,
-    model::{Action, Address, Need, Plan, Reason, Until},
+    model::{Action, Address, Need, Plan, Reason, Step, Until},
 };
 
 /// Who waits for whom in a run. Indices are those of the plan's steps.
@@ -51,11 +51,7 @@ pub(super) fn edges(plan: &Plan, refreshed: &Refreshed) -> Result<Edges, Vec<Add
             }
             continue;
         }
-        let before: Vec<Need> = found
-            .remembered
-            .iter()
-            .flat_map(|remembered| needs(&remembered.needs, &remembered.refers))
-            .collect();
+        let before = needed_before(found);
         if removed(i) {
             for need in before {
                 for needed in with_homes(plan, &index, &need.address).take_while(|needed| removed(*needed)) {
@@ -92,6 +88,9 @@ pub(super) fn edges(plan: &Plan, refreshed: &Refreshed) -> Result<Edges, Vec<Add
             }
         }
     }
+    for (goes, needed) in held(plan, refreshed, &index) {
+        add(needed, goes, Until::Ready);
+    }
     match graph.order() {
         Ok(_) => Ok(edges),
         Err(cycle) => Err(cycle
@@ -99,6 +98,70 @@ pub(super) fn edges(plan: &Plan, refreshed: &Refreshed) -> Result<Edges, Vec<Add
             .filter_map(|i| Some(plan.steps.get(i)?.address.clone()))
             .collect()),
     }
+}
+
+/// What goes with another and works until then, with each thing that it needs and that must therefore be removed later:
+/// all that can outlast that other one. What itself stands on that other one goes before it.
+fn held(plan: &Plan, refreshed: &Refreshed, index: &BTreeMap<&Address, usize>) -> Vec<(usize, usize)> {
+    let before = |step: &Step| {
+        refreshed
+            .found
+            .get(&step.address)
+            .map(needed_before)
+            .unwrap_or_default()
+    };
+    let goes = |step: &Step| matches!(step.reason, Some(Reason::GoesWith(_)));
+    let mut on: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (i, step) in plan.steps.iter().enumerate() {
+        for need in before(step) {
+            if let Some(&needed) = index.get(&need.address) {
+                on.entry(needed).or_default().push(i);
+            }
+        }
+    }
+    let mut standing: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    let mut held = Vec::new();
+    for (i, step) in plan.steps.iter().enumerate().filter(|(_, step)| goes(step)) {
+        let Some(home) = with_homes(plan, index, &step.address).last() else {
+            continue;
+        };
+        let standing = standing.entry(home).or_insert_with(|| above(&on, home));
+        let needed = before(step)
+            .into_iter()
+            .filter_map(|need| index.get(&need.address).copied());
+        let outlasts = |needed: &usize| {
+            let removed = plan
+                .steps
+                .get(*needed)
+                .is_some_and(|step| matches!(step.action, Action::Delete | Action::Forget) && !goes(step));
+            removed && !standing.contains(needed)
+        };
+        held.extend(needed.filter(outlasts).map(|needed| (i, needed)));
+    }
+    held
+}
+
+/// A step and all that stand on it.
+fn above(on: &BTreeMap<usize, Vec<usize>>, step: usize) -> BTreeSet<usize> {
+    let mut all = BTreeSet::from([step]);
+    let mut open = vec![step];
+    while let Some(next) = open.pop() {
+        open.extend(
+            on.get(&next)
+                .into_iter()
+                .flatten()
+                .filter(|above| all.insert(**above)),
+        );
+    }
+    all
+}
+
+/// What a resource needed when it was made.
+fn needed_before(found: &Found) -> Vec<Need> {
+    let remembered = found.remembered.iter();
+    remembered
+        .flat_map(|remembered| needs(&remembered.needs, &remembered.refers))
+        .collect()
 }
 
 /// A step and what it goes with, outwards: what goes with another waits for nobody itself, that other one does.

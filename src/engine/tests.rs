@@ -651,6 +651,34 @@ async fn a_cluster_waits_for_what_keeps_something_outside_though_the_way_to_it_g
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_goes_with_a_cluster_keeps_what_it_needs_until_then_and_not_what_stands_on_the_cluster() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let [main, role, nodes] = [("cluster", "main"), ("thing", "role"), ("thing", "nodes")]
+        .map(|(kind, name)| Address::new(&format!("fake.{kind}"), name));
+    let stack = [
+        wanted("fake.cluster", "main", json!({}), Vec::new()),
+        wanted("fake.thing", "role", json!({"size": "s"}), Vec::new()),
+        wanted(
+            "fake.thing",
+            "nodes",
+            json!({"size": "s"}),
+            vec![Need::ready(main.clone())],
+        ),
+        wanted(
+            "fake.object",
+            "in-agent",
+            json!({"cluster": Reference::whole(&main), "size": "s"}),
+            vec![Need::ready(role), Need::ready(nodes)],
+        ),
+    ];
+    assert_eq!(go(&cloud, &stack, &mut store).await.report.outcome, Outcome::Done);
+    cloud.calls.lock().unwrap().clear();
+    assert_eq!(go(&cloud, &[], &mut store).await.report.outcome, Outcome::Done);
+    let order = ["fake.thing/nodes", "fake.cluster/main", "fake.thing/role"];
+    assert_eq!(cloud.writes(), order.map(|address| format!("delete {address}")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crash_after_the_delete_of_a_cluster_leaves_nothing_behind_that_lived_in_it() {
     let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
     go(&cloud, &reached("small"), &mut store).await;

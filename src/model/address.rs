@@ -40,6 +40,11 @@ impl Address {
         &self.0
     }
 
+    /// The part before the first slash.
+    pub fn kind(&self) -> &str {
+        self.0.split_once('/').map_or(&self.0, |(kind, _)| kind)
+    }
+
     /// The part after the first slash.
     pub fn name(&self) -> &str {
         self.0.split_once('/').map_or(&self.0, |(_, name)| name)

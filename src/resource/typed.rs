@@ -90,6 +90,12 @@ pub trait Resource: Send + Sync + 'static {
         std::future::ready(Vec::new())
     }
 
+    /// If this one need not be deleted when another is: which one takes it along.
+    fn goes_with(target: &Target) -> Option<Address> {
+        let _ = target;
+        None
+    }
+
     /// Whether a delete should only be forgotten, since the thing is not ours to delete.
     fn stays(target: &Target) -> bool {
         let _ = target;
@@ -209,6 +215,10 @@ impl<R: Resource> Kind for Erased<R> {
 
     fn diagnose<'a>(&'a self, target: &'a Target) -> Boxed<'a, Vec<String>> {
         Box::pin(R::diagnose(&self.cloud, target))
+    }
+
+    fn goes_with(&self, target: &Target) -> Option<Address> {
+        R::goes_with(target)
     }
 
     fn stays(&self, target: &Target) -> bool {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{
     call::{deleted, tag, taken, written},
-    name::{names, sent},
+    name::{cluster_of, names, sent},
 };
 use crate::{
     aws::{
@@ -23,6 +23,7 @@ use crate::{
         tags::{self, Mark, Tags},
         token::identity,
     },
+    model::Address,
     resource::{Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
 };
 
@@ -107,6 +108,10 @@ impl Resource for AccessEntry {
         );
         tags::differ(&mut change, &inputs.tags, &outputs.tags);
         change
+    }
+
+    fn goes_with(target: &Target) -> Option<Address> {
+        cluster_of(target)
     }
 
     async fn observe(

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     call::{deleted, tag, taken, written},
-    name::names,
+    name::{cluster_of, names},
 };
 use crate::{
     aws::{
@@ -21,6 +21,7 @@ use crate::{
         error::{is_gone, is_taken, read},
         tags::{self, Mark, Tags},
     },
+    model::Address,
     resource::{Cause, Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
 };
 
@@ -117,6 +118,14 @@ impl Resource for Addon {
         field(&mut change, "roles", json!(outputs.roles), json!(inputs.roles));
         tags::differ(&mut change, &inputs.tags, &outputs.tags);
         change
+    }
+
+    /// What runs on every node serves until the last of them is gone. What has pods of its own is deleted before: the
+    /// budgets of such pods hold up the end of a node.
+    fn goes_with(target: &Target) -> Option<Address> {
+        let inputs = target.remembered.as_ref()?.inputs.as_ref()?;
+        let on_every_node = inputs.get("needsNodes") == Some(&Value::Bool(false));
+        cluster_of(target).filter(|_| on_every_node)
     }
 
     async fn observe(
@@ -395,6 +404,26 @@ mod tests {
             .status(AddonStatus::from(status))
             .health(health)
             .build()
+    }
+
+    #[test]
+    fn what_runs_on_every_node_goes_with_the_cluster_and_what_may_hold_a_node_goes_before() {
+        for (needs_nodes, refers, with) in [
+            (
+                false,
+                json!(["aws.eks_cluster/main"]),
+                Some("aws.eks_cluster/main"),
+            ),
+            (true, json!(["aws.eks_cluster/main"]), None),
+            // A stack that is found by its tags alone does not know what referred to what.
+            (false, json!([]), None),
+        ] {
+            let inputs = json!({"cluster": "demo", "name": "a", "needsNodes": needs_nodes});
+            let remembered = json!({"kind": Addon::KIND, "identity": {}, "inputs": inputs, "refers": refers});
+            let target = target("aws.eks_addon/a", None, Some(remembered));
+            let goes = Addon::goes_with(&target);
+            assert_eq!(goes.as_ref().map(Address::as_str), with);
+        }
     }
 
     #[test]
