@@ -228,6 +228,37 @@ async fn a_run_killed_around_any_changing_call_is_taken_up_and_nothing_is_double
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_its_state_in_a_bucket_one_machine_goes_on_where_another_was_killed_and_a_third_takes_all_down()
+{
+    let Some(double) = Double::with_clusters(SCALE).await else {
+        return;
+    };
+    let stack = format!("{SMALL}state: {{s3: {{bucket: state-of-small}}}}\n");
+    let first = sandbox(&double, &stack);
+    // Not with 'stackup state init': moto ignores the condition of the bucket's policy, and lets nobody in.
+    super::state::bucket(&double.url, "state-of-small").await;
+    let kept = double.account().await;
+    assert!(killed(&double, &first, &["apply", "--yes"], 30, true).await);
+    assert!(double.account().await.len() > kept.len() + 5);
+
+    let address = double.url.strip_prefix("http://").unwrap().parse().unwrap();
+    // For the second machine the lease of the first has run out.
+    let hop = Hop::plain(address).await.ahead(120);
+    let url = hop.url();
+    let second = sandbox(&double, &stack).env("AWS_ENDPOINT_URL", &url);
+    let resumed = second.stackup(&["apply", "--yes"]).ends(0);
+    assert!(resumed.all().contains("resuming"), "{}", resumed.all());
+    let vpcs = double.calls(true).await;
+    assert_eq!(vpcs.iter().filter(|call| *call == "ec2:CreateVpc").count(), 1);
+
+    let third = sandbox(&double, &stack);
+    let nothing = third.stackup(&["diff", "--exit-code"]).ends(0);
+    assert!(nothing.stdout.contains("No changes"), "{}", nothing.all());
+    third.stackup(&["destroy", "--yes"]).ends(0);
+    assert_eq!(double.account().await, kept);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_someone_else_made_in_our_network_is_named_and_left_alone() {
     let Some(double) = Double::with_clusters(SCALE).await else {
         return;

@@ -34,8 +34,7 @@ struct Shop {
 impl Shop {
     async fn open() -> Option<Self> {
         let shop = Self::without_bucket().await?;
-        let created = shop.s3.create_bucket().bucket(BUCKET);
-        created.send().await.unwrap();
+        bucket(&format!("http://{}", shop.moto.address), BUCKET).await;
         Some(shop)
     }
 
@@ -135,6 +134,12 @@ impl Shop {
         }
         self.machine(key).stackup(&["diff", "--exit-code"]).ends(0);
     }
+}
+
+/// Makes a bucket.
+pub(super) async fn bucket(url: &str, name: &str) {
+    let created = client(url).create_bucket().bucket(name);
+    created.send().await.unwrap();
 }
 
 fn client(url: &str) -> Client {

@@ -57,7 +57,7 @@ class Double:
         if status is None:
             raise ConnectionResetError("the fault says that this answer is lost")
         if environ["REQUEST_METHOD"] != "HEAD":
-            headers = {**headers, "Content-Length": str(len(content))}
+            headers = {k: v for k, v in headers.items() if k.lower() != "content-length"} | {"Content-Length": str(len(content))}
         start(f"{status} -", [(k, str(v)) for k, v in headers.items()])
         return [content]
 
