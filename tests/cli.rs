@@ -101,6 +101,18 @@ fn a_stack_file_that_init_writes_is_valid() {
 }
 
 #[test]
+fn a_pace_that_is_none_is_refused_by_its_name() {
+    let sandbox = Sandbox::new();
+    sandbox.write("stackup.yaml", STACK);
+    for wrong in ["often", "0s"] {
+        sandbox
+            .stackup_with(&[("STACKUP_POLL_INTERVAL", wrong)], &["apply", "--yes"])
+            .ends(2)
+            .says("STACKUP_POLL_INTERVAL: ");
+    }
+}
+
+#[test]
 fn nobody_is_asked_where_nobody_is() {
     let sandbox = Sandbox::new();
     sandbox.write("stackup.yaml", STACK);

@@ -14,6 +14,12 @@ Examples:
   stackup verify                     prove it again
   stackup destroy                    take it all down, and say what is left
 
+Environment:
+  STACKUP_POLL_INTERVAL   how often a cloud is asked how far it is [default: 5s]
+  STACKUP_CONTROL_PLANE   the folder of the programs for provider kwok [default: those in PATH]
+  AWS_*                   as the AWS CLI reads them: profile, region, endpoint
+  NO_COLOR, COLUMNS       how text is written
+
 Exit codes: 0 done, 1 failed or partly done, 2 usage or invalid stack, 3 locked, 4 changes pending,
 5 a check failed, 6 refused, 7 not reachable, 8 state damaged, 9 deadline, 129/130/143 signals.";
 

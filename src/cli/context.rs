@@ -76,8 +76,11 @@ impl Environment {
         let Some(text) = self.get(POLL_INTERVAL) else {
             return Ok(PACE);
         };
-        let read = duration(&text.to_string_lossy());
-        read.map_err(|error| CliError::new(Exit::Usage, format!("{POLL_INTERVAL}: {error}")))
+        match duration(&text.to_string_lossy()) {
+            Ok(pace) if pace.is_zero() => Err(String::from("it must be longer than nothing")),
+            read => read,
+        }
+        .map_err(|error| CliError::new(Exit::Usage, format!("{POLL_INTERVAL}: {error}")))
     }
 
     /// The user's own kubeconfig.
@@ -234,6 +237,7 @@ impl Session {
         verb: Option<&str>,
         adopt: bool,
     ) -> Result<Self, CliError> {
+        let pace = environment.pace()?;
         let mut store = store(&opened.model, &opened.folder, random(32)?).await?;
         if let Some(verb) = verb {
             make_folder(&opened.folder)?;
@@ -296,7 +300,7 @@ impl Session {
             cancel,
             hash,
             adopt,
-            pace: environment.pace()?,
+            pace,
         };
         Ok(Self {
             opened,
