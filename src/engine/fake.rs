@@ -164,6 +164,7 @@ impl FakeKind {
                 .map(|_| "size".to_owned())
                 .collect(),
             changes: differs.iter().map(change).collect(),
+            moves: differs.as_ref().map_or(&[], |_| &["size"]),
             foreign: (thing.owner != target.stack.uid).then(|| format!("stack {}", thing.owner)),
             ..Live::ready(json!({"url": format!("http://{}", target.address), "size": thing.size}))
         }

@@ -24,8 +24,11 @@ impl Coordinator<'_> {
                     None => break,
                 }
             }
-            let Some(Seen::After(other)) = self.refreshed.found.get(&step.address).map(|found| &found.seen)
-            else {
+            let found = self.refreshed.found.get(&step.address);
+            let Some(other) = found.and_then(|found| match &found.seen {
+                Seen::After(other) => Some(other),
+                Seen::Known(_) | Seen::GoesWith(_) | Seen::Error(_) => found.follows.as_ref(),
+            }) else {
                 continue;
             };
             self.after

@@ -74,6 +74,10 @@ fn decide_wanted(step: &mut Step, found: &Found) {
                 step.action = Action::Replace;
                 step.forces.push(other.to_string());
             }
+            if let (Some(other), Action::Unchanged | Action::Update) = (&found.follows, step.action) {
+                step.action = Action::Update;
+                step.reason = Some(Reason::Follows(other.clone()));
+            }
         }
         Seen::After(other) | Seen::GoesWith(other) => {
             step.action = Action::Create;

@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::{Run, doomed, wait};
 use crate::{
     model::{Address, EventKind},
-    resource::{Live, Observed, Readiness, Remembered, ResourceError, Target, Wanted, references, resolve},
+    resource::{
+        Live, Observed, Readiness, Remembered, ResourceError, Target, Wanted, reads, references, resolve,
+    },
     state::{Snapshot, Status},
 };
 
@@ -26,6 +28,8 @@ pub struct Found {
     pub refers: Vec<Address>,
     /// Which of them must be made anew and cannot go before this one, which is therefore made anew as well.
     pub along: Option<Address>,
+    /// Whose outputs, of those that it reads, will be others in this run: it is looked at once more then.
+    pub follows: Option<Address>,
     /// Why it could not be asked, though it should have been: it goes unseen.
     pub unasked: Option<String>,
     /// The question that was asked, with references resolved as far as they are known.
@@ -147,6 +151,7 @@ fn gather(
             status: entry.map(|entry| entry.status.clone()),
             refers,
             along: None,
+            follows: None,
             unasked: None,
             seen: Seen::Known(Observed::Absent),
         };
@@ -196,6 +201,7 @@ fn prepare(run: &Run, found: &mut Found, before: &Refreshed) -> Option<Seen> {
         return prepare_unwanted(run, found, before);
     };
     let pins = found.remembered.is_some() && pins(run, found);
+    found.follows = None;
     for address in &found.refers {
         let Some(other) = before.found.get(address) else {
             continue;
@@ -203,6 +209,9 @@ fn prepare(run: &Run, found: &mut Found, before: &Refreshed) -> Option<Seen> {
         match other.holds() {
             Holds::Yes(outputs) => {
                 found.target.outputs.insert(address.clone(), outputs);
+                if reads(&wanted.inputs, address, other.moves()) {
+                    found.follows = Some(address.clone());
+                }
             }
             Holds::Replaced(outputs) if pins => {
                 found.target.outputs.insert(address.clone(), outputs);
@@ -314,6 +323,14 @@ impl Found {
         last.map(|outputs| Arc::new(outputs.clone()))
     }
 
+    /// Which of its outputs will be others once this run has changed it.
+    fn moves(&self) -> &'static [&'static str] {
+        match &self.seen {
+            Seen::Known(observed) if self.wanted.is_some() => observed.live().map_or(&[], |live| live.moves),
+            Seen::Known(_) | Seen::After(_) | Seen::GoesWith(_) | Seen::Error(_) => &[],
+        }
+    }
+
     fn holds(&self) -> Holds {
         match &self.seen {
             Seen::Known(Observed::Absent) => Holds::Gone,
@@ -353,6 +370,7 @@ pub(super) async fn again(
             status: None,
             refers: Vec::new(),
             along: None,
+            follows: None,
             unasked: None,
             target,
             seen,

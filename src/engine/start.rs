@@ -206,7 +206,7 @@ impl Coordinator<'_> {
 
 /// The action, now that everything it refers to is known: never more destructive than the plan that was shown.
 fn decide(step: &Step, wanted: bool, live: Option<&Live>) -> Result<Action, ResourceError> {
-    let late = matches!(step.reason, Some(Reason::KnownAfter(_)));
+    let late = matches!(step.reason, Some(Reason::KnownAfter(_) | Reason::Follows(_)));
     let mut now = step.clone();
     match (wanted, live) {
         (true, None) => now.action = Action::Create,

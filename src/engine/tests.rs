@@ -424,6 +424,49 @@ async fn what_refers_to_several_is_looked_at_once_the_last_of_them_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_reads_an_output_that_a_change_moves_follows_in_the_same_run_and_the_plan_says_so() {
+    let all = |size: &str| {
+        let of = |field: &str| Reference::field(&Address::new("fake.thing", "a"), field);
+        [
+            wanted("fake.thing", "a", json!({"size": size}), Vec::new()),
+            wanted("fake.thing", "reader", json!({"size": of("size")}), Vec::new()),
+            wanted(
+                "fake.part",
+                "other",
+                json!({"size": "small", "of": of("url")}),
+                Vec::new(),
+            ),
+        ]
+    };
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    go(&cloud, &all("small"), &mut store).await;
+    let (plan, _) = planned(&cloud, &all("large"), &store).await;
+    let a = Address::new("fake.thing", "a");
+    assert_eq!(reason(&plan, "fake.thing/reader"), Some(&Reason::Follows(a)));
+    let actions: Vec<Action> = plan.steps.iter().map(|step| step.action).collect();
+    assert_eq!(actions, [Action::Unchanged, Action::Update, Action::Update]);
+    cloud.calls.lock().unwrap().clear();
+    let executed = go(&cloud, &all("large"), &mut store).await;
+    assert_eq!(
+        executed.report.outcome,
+        Outcome::Done,
+        "{:?}",
+        executed.report.failed
+    );
+    assert_eq!(
+        cloud.writes(),
+        ["update fake.thing/a", "update fake.thing/reader"]
+    );
+    assert_eq!(
+        cloud.things.lock().unwrap()[&Address::new("fake.thing", "reader")].size,
+        "large"
+    );
+    cloud.calls.lock().unwrap().clear();
+    go(&cloud, &all("large"), &mut store).await;
+    assert_eq!(cloud.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_there_and_not_ours_is_refused_and_left_alone() {
     let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
     go(

@@ -156,6 +156,7 @@ async fn judge(
             readiness: pods::readiness(cluster, &live).await?,
             changes: found.changes,
             forces: found.forces,
+            moves: &[],
             conflicts: found.conflicts,
             foreign: item.foreign(&live),
             terminating: is_terminating(&live),

@@ -123,6 +123,8 @@ pub enum Reason {
     NotWanted,
     /// It is planned without asking, since what it lives in is not there yet.
     KnownAfter(Address),
+    /// It reads what that other one will say once it is changed, and follows.
+    Follows(Address),
     /// What it lives in is deleted, and it goes with it.
     GoesWith(Address),
     /// It is there and belongs to someone else; the text says to whom.

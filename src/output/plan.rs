@@ -229,6 +229,7 @@ fn conflict_text(out: &mut String, style: &Style, conflict: &Conflict, column: u
 fn words(style: &Style, step: &Step, down: bool) -> Option<String> {
     match step.reason.as_ref()? {
         Reason::New | Reason::KnownAfter(_) | Reason::GoesWith(_) => None,
+        Reason::Follows(address) => Some(format!("follows {address}, once that is changed")),
         Reason::Vanished => Some("it was there after the last run and is gone".to_owned()),
         Reason::Unfinished => Some("a run began it and did not finish".to_owned()),
         Reason::Failed => Some("a former attempt failed".to_owned()),
@@ -249,6 +250,7 @@ fn notes(plan: &Plan, summary: &Summary) -> Vec<String> {
             Some(Reason::GoesWith(address)) => *along.entry(address).or_default() += 1,
             Some(
                 Reason::New
+                | Reason::Follows(_)
                 | Reason::Vanished
                 | Reason::Unfinished
                 | Reason::Failed

@@ -14,7 +14,7 @@ mod typed;
 
 pub use error::{Cause, ResourceError};
 pub use kind::{Boxed, Intent, Kind, Traits};
-pub use reference::{Reference, references, resolve};
+pub use reference::{Reference, reads, references, resolve};
 pub use registry::Registry;
 pub use target::{ClusterPart, Live, Made, Observed, Readiness, Remembered, Stack, Target, Wanted};
 pub use typed::{Change, Resource, Seen, Typed, kind};

@@ -62,6 +62,21 @@ pub fn references(inputs: &Value) -> Vec<Address> {
     found
 }
 
+/// Whether the inputs read one of these outputs of a resource.
+pub fn reads(inputs: &Value, address: &Address, fields: &[&str]) -> bool {
+    match inputs {
+        Value::Object(map) => match Reference::read(map) {
+            Some(Reference { address: of, field }) => {
+                let read = |moved: &&str| field.as_deref().is_none_or(|field| field == *moved);
+                of == *address && fields.iter().any(read)
+            }
+            None => map.values().any(|value| reads(value, address, fields)),
+        },
+        Value::Array(items) => items.iter().any(|value| reads(value, address, fields)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
 /// The inputs with every reference replaced by what it refers to; without references they are shared, not copied.
 pub fn resolve(
     inputs: &Arc<Value>,
@@ -130,6 +145,26 @@ mod tests {
         let outputs = BTreeMap::from([(vpc, Arc::new(json!({"id": "vpc-1"})))]);
         let resolved = resolve(&inputs, &outputs).unwrap();
         assert_eq!(*resolved, json!({"a": [{"b": "vpc-1"}], "c": {"id": "vpc-1"}}));
+    }
+
+    #[test]
+    fn what_is_read_by_name_or_whole_is_read_and_nothing_is_read_of_no_outputs() {
+        let template = Address::new("aws.launch_template", "a");
+        let by_name = json!({"template": [Reference::field(&template, "version")]});
+        let whole = json!({"template": Reference::whole(&template)});
+        for (inputs, fields, read) in [
+            (&by_name, &["version"][..], true),
+            (&by_name, &["id"], false),
+            (&whole, &["version"], true),
+            (&whole, &[], false),
+        ] {
+            assert_eq!(reads(inputs, &template, fields), read, "{inputs} {fields:?}");
+        }
+        assert!(!reads(
+            &by_name,
+            &Address::new("aws.launch_template", "b"),
+            &["version"]
+        ));
     }
 
     #[test]

@@ -121,6 +121,8 @@ pub struct Live {
     pub changes: Vec<FieldChange>,
     /// Which of them cannot be changed in place.
     pub forces: Vec<String>,
+    /// Which outputs will have another value once they are changed in place: who reads them follows in the same run.
+    pub moves: &'static [&'static str],
     /// Which fields another writer owns.
     pub conflicts: Vec<Conflict>,
     /// Set if it carries no mark of ours: whose it is, in words.
@@ -138,6 +140,7 @@ impl Live {
             readiness: Readiness::Ready,
             changes: Vec::new(),
             forces: Vec::new(),
+            moves: &[],
             conflicts: Vec::new(),
             foreign: None,
             terminating: false,

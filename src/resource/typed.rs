@@ -60,6 +60,12 @@ pub trait Resource: Send + Sync + 'static {
     /// How `inputs` differ from what stands.
     fn diff(inputs: &Self::Inputs, outputs: &Self::Outputs) -> Change;
 
+    /// Which outputs will have another value once this change is made in place.
+    fn moves(change: &Change) -> &'static [&'static str] {
+        let _ = change;
+        &[]
+    }
+
     /// Looks at all targets at once; one answer a target, in order.
     fn observe(
         cloud: &Self::Cloud,
@@ -149,6 +155,7 @@ impl<R: Resource> Erased<R> {
         Ok(Observed::Live(Box::new(Live {
             id: seen.id,
             readiness: seen.readiness,
+            moves: R::moves(&change),
             changes: change.fields,
             forces: change.forces,
             foreign: seen.foreign,

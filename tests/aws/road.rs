@@ -259,6 +259,38 @@ async fn with_its_state_in_a_bucket_one_machine_goes_on_where_another_was_killed
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_larger_disk_is_a_new_version_that_the_same_apply_rolls_out() {
+    let Some(double) = Double::with_clusters(SCALE).await else {
+        return;
+    };
+    let sandbox = sandbox(&double, SMALL);
+    sandbox.stackup(&["apply", "--yes"]).ends(0);
+    let first = double.calls(true).await.len();
+    sandbox.write(
+        "stackup.yaml",
+        SMALL.replace("desired: 1", "desired: 1, disk: 45"),
+    );
+    sandbox
+        .stackup(&["diff"])
+        .ends(0)
+        .says("follows aws.launch_template/workers, once that is changed");
+    sandbox.stackup(&["apply", "--yes"]).ends(0);
+    let calls = double.calls(true).await;
+    let changed: Vec<&str> = calls.iter().skip(first).map(String::as_str).collect();
+    assert_eq!(
+        changed,
+        [
+            "ec2:CreateLaunchTemplateVersion",
+            "ec2:ModifyLaunchTemplate",
+            "eks:UpdateNodegroupVersion"
+        ]
+    );
+    sandbox.stackup(&["diff", "--exit-code"]).ends(0);
+    sandbox.stackup(&["destroy", "--yes"]).ends(0);
+    assert_eq!(double.account().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_someone_else_made_in_our_network_is_named_and_left_alone() {
     let Some(double) = Double::with_clusters(SCALE).await else {
         return;

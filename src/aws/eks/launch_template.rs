@@ -102,6 +102,12 @@ impl Resource for LaunchTemplate {
         change
     }
 
+    /// All but its own tags is part of a version.
+    fn moves(change: &Change) -> &'static [&'static str] {
+        let version = change.fields.iter().any(|field| !field.path.starts_with("tags"));
+        if version { &["version"] } else { &[] }
+    }
+
     async fn observe(
         clients: &Clients,
         targets: &[Typed<'_, Inputs>],

@@ -59,7 +59,7 @@ DescribeVpcs VpcIds
 DetachInternetGateway InternetGatewayId VpcId
 DisassociateAddress AssociationId
 DisassociateRouteTable AssociationId
-ModifyLaunchTemplate LaunchTemplateId LaunchTemplateName DefaultVersion
+ModifyLaunchTemplate LaunchTemplateId LaunchTemplateName DefaultVersion ClientToken
 ModifySubnetAttribute SubnetId MapPublicIpOnLaunch
 ModifyVpcAttribute VpcId EnableDnsSupport EnableDnsHostnames
 ReleaseAddress AllocationId

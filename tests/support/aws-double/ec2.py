@@ -6,7 +6,7 @@ from hooks import after, before, implements
 from wire import Refused
 
 # Operations with a ClientToken and the member of the result that says whether the thing still exists.
-TOKENS = ("CreateNatGateway", "CreateRouteTable", "CreateLaunchTemplate", "CreateVpcEndpoint", "CreateNetworkInterface")
+TOKENS = ("CreateNatGateway", "CreateRouteTable", "CreateLaunchTemplate", "CreateLaunchTemplateVersion", "CreateVpcEndpoint", "CreateNetworkInterface", "ModifyLaunchTemplate")
 # operation: (quota, error code, list operation, its list, what of it counts)
 QUOTAS = {
     "CreateVpc": ("vpc", "VpcLimitExceeded", "DescribeVpcs", "Vpcs"),
