@@ -158,6 +158,37 @@ async fn one_changed_field_is_one_update_and_a_fixed_one_is_a_replace_that_names
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_made_once_more_is_of_another_generation_and_a_repeated_attempt_is_of_the_same() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let disk = Address::new("fake.thing", "disk");
+    let whole = stack("small");
+    let without: Vec<_> = whole
+        .iter()
+        .filter(|wanted| wanted.address != disk)
+        .cloned()
+        .collect();
+    let generation = |store: &Memory| store.loaded().snapshot.resources[&disk].remembered.generation;
+    go(&cloud, &whole, &mut store).await;
+    let first = generation(&store);
+    // The state forgets it.
+    go(&cloud, &without, &mut store).await;
+    go(&cloud, &whole, &mut store).await;
+    let second = generation(&store);
+    assert!(second > first, "{first} and {second}");
+    // Someone else removes it, and the first attempt to make it anew fails.
+    cloud.things.lock().unwrap().remove(&disk);
+    cloud.fails("create fake.thing/disk", Cause::Permanent, 1, false);
+    go(&cloud, &whole, &mut store).await;
+    let third = generation(&store);
+    assert!(third > second, "{second} and {third}");
+    let executed = go(&cloud, &whole, &mut store).await;
+    assert_eq!(
+        (executed.report.outcome, generation(&store)),
+        (Outcome::Done, third)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_longer_wanted_goes_after_what_needed_it() {
     let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
     go(&cloud, &stack("small"), &mut store).await;

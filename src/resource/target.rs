@@ -69,7 +69,7 @@ pub struct Remembered {
     /// Whose outputs it needs to be reached: a Kubernetes object its cluster's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refers: Vec<Address>,
-    /// How often it has been replaced; part of every token, so that a new one is not taken for the old.
+    /// Grows with each that stands in its place; part of every token, so that a new one is not taken for an old one.
     #[serde(default)]
     pub generation: u64,
 }
@@ -91,7 +91,7 @@ pub struct Target {
     pub remembered: Option<Arc<Remembered>>,
     /// The outputs of the resources that it refers to.
     pub outputs: BTreeMap<Address, Arc<Value>>,
-    /// How often it has been replaced.
+    /// Tells it from what stood in its place before.
     pub generation: u64,
     /// Whether a live thing without any mark may be taken over (`--adopt`).
     pub adopt: bool,
