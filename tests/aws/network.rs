@@ -13,7 +13,7 @@ use stackup::{
 };
 
 use super::{
-    Action, Client, Errand, Fault, Hop, Moto, Order, Ordering, Told, Want, count, destroying,
+    Action, Address, Client, Errand, Fault, Hop, Moto, Order, Ordering, Told, Want, count, destroying,
     double::Double,
     errand::{self, model},
     preflight::good,
@@ -259,7 +259,7 @@ async fn a_strangers_subnet_in_our_vpc_is_named_and_left_and_the_destroy_refused
     let call = moto.ec2.create_subnet().vpc_id(&vpc).cidr_block("10.0.240.0/24");
     let stranger = call.send().await.unwrap().subnet.unwrap().subnet_id.unwrap();
     let (told, _) = moto.plain(&destroying(&order)).await;
-    let refused: Vec<&str> = told.failed.keys().map(|address| address.as_str()).collect();
+    let refused: Vec<&str> = told.failed.keys().map(Address::as_str).collect();
     assert_eq!(refused, ["aws.vpc/main"], "{told:?}");
     assert!(
         told.words().contains(&stranger) && told.words().contains(&vpc),
