@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Found, Seen, execute::Coordinator, node::Node, plan::compare};
+use super::{Seen, execute::Coordinator, node::Node, plan::compare};
 use crate::{
     model::{Action, Address, Failure, Reason, Step},
     resource::{Cause, Intent, Live, Observed, Readiness, Remembered, ResourceError, resolve},
@@ -68,7 +68,9 @@ impl Coordinator<'_> {
                 outputs: Value::Null,
                 needs: wanted.needs.clone(),
                 refers: found.map(|found| found.refers.clone()).unwrap_or_default(),
-                generation: found.map_or(self.serial, |found| self.generation(found, step.action)),
+                // One that is new to the state may have stood there before, and been forgotten.
+                generation: before.map_or(self.serial, |before| before.generation)
+                    + u64::from(step.action == Action::Replace),
             },
             (None, Some(before)) => before.clone(),
             (None, None) => Remembered {
@@ -89,18 +91,6 @@ impl Coordinator<'_> {
             action: step.action,
             remembered,
         }
-    }
-
-    /// Tells a resource from all that stood in its place before; the same for each attempt to make it.
-    fn generation(&self, found: &Found, action: Action) -> u64 {
-        let Some(before) = &found.remembered else {
-            // It may have stood there and been forgotten, in a run that began with an earlier state.
-            return self.serial;
-        };
-        // What was begun and has an id was to be made anew by an earlier run, which has counted that.
-        let begun = matches!(found.status, Some(Status::Begun { .. }));
-        let gone = action == Action::Create && before.id.is_some() && !begun;
-        before.generation + u64::from(gone || action == Action::Replace)
     }
 
     /// Whether the state says something else of an unchanged resource than what stands.
@@ -159,9 +149,10 @@ impl Coordinator<'_> {
         ) else {
             return Err(missing(&step.address));
         };
-        let mut intended = self.intended(step);
-        intended.action = action;
-        intended.remembered.generation = self.generation(found, action);
+        let intended = Intended {
+            action,
+            ..self.intended(step)
+        };
         target.generation = intended.remembered.generation;
         let first = if action == Action::Replace {
             self.pinning(&step.address)
