@@ -9,6 +9,9 @@ use aws_sdk_ec2::{
 
 use crate::resource::{Cause, ResourceError};
 
+/// What a call gave, in the words of the engine.
+pub(super) type Answer<T = ()> = Result<T, ResourceError>;
+
 /// What a call was for: the same code means another thing to each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -17,15 +20,10 @@ pub(super) enum Purpose {
     Delete,
 }
 
-/// Whether AWS says that the thing itself is not there. Each service has its own words for that.
+/// Whether a service that has one word for all its things says that what was named is not there: IAM, and EKS and
+/// `CloudWatch` Logs.
 pub(super) fn is_gone<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    error.code().is_some_and(|code| {
-        code.ends_with(".NotFound")
-            || matches!(
-                code,
-                "ResourceNotFoundException" | "NoSuchEntity" | "NatGatewayNotFound" | "LoadBalancerNotFound"
-            )
-    })
+    matches!(error.code(), Some("NoSuchEntity" | "ResourceNotFoundException"))
 }
 
 /// Whether AWS says that something of this name is there already.
@@ -66,15 +64,19 @@ where
 }
 
 /// What a call that removes something gave; that it is gone already is no failure.
+///
+/// `gone` is the code for that very thing. A call may name others as well, and that one of those is missing says nothing
+/// of it.
 pub(super) fn deleted<T, E>(
     action: &str,
+    gone: &str,
     sent: Result<T, SdkError<E, HttpResponse>>,
 ) -> Result<(), ResourceError>
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
     match sent {
-        Err(error) if !is_gone(&error) => Err(failed(action, Purpose::Delete, &error)),
+        Err(error) if error.code() != Some(gone) => Err(failed(action, Purpose::Delete, &error)),
         Ok(_) | Err(_) => Ok(()),
     }
 }
@@ -165,9 +167,9 @@ fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, O
         "InvalidSubnet.Conflict" | "InvalidSubnet.Range" | "InvalidVpc.Range" => {
             permanent("choose another range of addresses in the stack file")
         }
-        // A thing that was just made is not yet known everywhere.
+        // A thing that was just made is not yet known everywhere; one that was just removed still shows in lists.
         code if (code.ends_with(".NotFound") || matches!(code, "NoSuchEntity" | "NatGatewayNotFound"))
-            && purpose == Purpose::Write =>
+            && purpose != Purpose::Read =>
         {
             (Cause::Transient, None)
         }
@@ -219,6 +221,7 @@ mod tests {
             ("DependencyViolation", 400, Purpose::Delete, Cause::Transient),
             ("DependencyViolation", 400, Purpose::Write, Cause::Permanent),
             ("InvalidVpcID.NotFound", 400, Purpose::Write, Cause::Transient),
+            ("InvalidVpcID.NotFound", 400, Purpose::Delete, Cause::Transient),
             ("InvalidVpcID.NotFound", 400, Purpose::Read, Cause::Permanent),
             ("VpcLimitExceeded", 400, Purpose::Write, Cause::Permanent),
             ("NatGatewayLimitExceeded", 400, Purpose::Write, Cause::Permanent),
@@ -251,10 +254,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_already_counts_as_deleted() {
-        assert!(deleted::<(), _>("ec2:DeleteVpc", Err(answered("InvalidVpcID.NotFound", 400))).is_ok());
-        let used = deleted::<(), _>("ec2:DeleteVpc", Err(answered("DependencyViolation", 400)));
-        assert_eq!(used.unwrap_err().cause, Cause::Transient);
+    fn what_is_gone_already_counts_as_deleted_and_another_thing_that_is_gone_does_not() {
+        let detach = |code: &str| {
+            let sent = Err(answered(code, 400));
+            deleted::<(), _>("ec2:DetachInternetGateway", "Gateway.NotAttached", sent)
+        };
+        assert!(detach("Gateway.NotAttached").is_ok());
+        // Each is looked at once more before the call is made again.
+        for other in [
+            "InvalidVpcID.NotFound",
+            "InvalidInternetGatewayID.NotFound",
+            "DependencyViolation",
+        ] {
+            assert_eq!(detach(other).unwrap_err().cause, Cause::Transient, "{other}");
+        }
     }
 
     #[test]

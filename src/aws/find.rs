@@ -1,9 +1,15 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, marker::PhantomData};
 
 use aws_sdk_ec2::types::Filter;
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::tags::{self, Mark, Tags};
-use crate::resource::{Readiness, ResourceError, Seen, Target};
+use super::{
+    Clients,
+    difference::vanished,
+    error::Answer,
+    tags::{self, Mark, Tags},
+};
+use crate::resource::{Change, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed};
 
 /// How many values AWS takes in one filter.
 const VALUES: usize = 200;
@@ -15,6 +21,109 @@ pub(super) struct Item<O> {
     pub(super) tags: Tags,
     pub(super) readiness: Readiness,
     pub(super) outputs: O,
+}
+
+impl<O> Item<O> {
+    pub(super) fn new(id: String, tags: Tags, readiness: Readiness, outputs: O) -> Self {
+        Self {
+            id,
+            tags,
+            readiness,
+            outputs,
+        }
+    }
+}
+
+/// A kind of which AWS gives the ids, and lists all at once. How they are found again is the same for all of them, so
+/// that each says only how it is made, changed and removed.
+pub(super) trait Listed: Send + Sync + 'static {
+    const KIND: &'static str;
+    const DOCUMENTATION: &'static str;
+    const TRAITS: Traits;
+    /// The name of the filter for ids.
+    const BY_ID: &'static str;
+    type Inputs: DeserializeOwned + Serialize + Send + Sync + 'static;
+    type Outputs: DeserializeOwned + Serialize + Clone + Send + Sync + 'static;
+
+    fn diff(inputs: &Self::Inputs, outputs: &Self::Outputs) -> Change;
+
+    /// Makes the list call, all pages of it.
+    fn list(
+        clients: &Clients,
+        filters: Vec<Filter>,
+    ) -> impl Future<Output = Answer<Vec<Item<Self::Outputs>>>> + Send;
+
+    fn create(
+        clients: &Clients,
+        target: &Target,
+        inputs: &Self::Inputs,
+    ) -> impl Future<Output = Answer<Option<String>>> + Send;
+
+    /// Changes the one with this id, which stands so.
+    fn update(
+        clients: &Clients,
+        id: &str,
+        live: &Self::Outputs,
+        inputs: &Self::Inputs,
+    ) -> impl Future<Output = Answer> + Send;
+
+    /// Removes the one with this id, which stands so and carries this mark.
+    fn delete(
+        clients: &Clients,
+        mark: &Mark,
+        id: &str,
+        live: &Self::Outputs,
+    ) -> impl Future<Output = Answer> + Send;
+}
+
+/// A kind whose things are found by our mark.
+pub(super) struct ByMark<K>(PhantomData<fn() -> K>);
+
+impl<K: Listed> Resource for ByMark<K> {
+    const KIND: &'static str = K::KIND;
+    const DOCUMENTATION: &'static str = K::DOCUMENTATION;
+    const TRAITS: Traits = K::TRAITS;
+
+    type Cloud = Clients;
+    type Inputs = K::Inputs;
+    type Outputs = K::Outputs;
+
+    fn diff(inputs: &K::Inputs, outputs: &K::Outputs) -> Change {
+        K::diff(inputs, outputs)
+    }
+
+    async fn observe(
+        clients: &Clients,
+        targets: &[Typed<'_, K::Inputs>],
+    ) -> Vec<Answer<Option<Seen<K::Outputs>>>> {
+        let targets: Vec<&Target> = targets.iter().map(|typed| typed.target).collect();
+        find(&targets, K::BY_ID, |filters| K::list(clients, filters)).await
+    }
+
+    async fn create(clients: &Clients, target: &Target, inputs: &K::Inputs) -> Answer<Option<String>> {
+        K::create(clients, target, inputs).await
+    }
+
+    async fn update(clients: &Clients, target: &Target, inputs: &K::Inputs) -> Answer {
+        let (id, live) = own::<K>(clients, target).await?.ok_or_else(|| vanished(target))?;
+        K::update(clients, &id, &live, inputs).await
+    }
+
+    async fn delete(clients: &Clients, target: &Target) -> Answer {
+        match own::<K>(clients, target).await? {
+            Some((id, live)) => K::delete(clients, &Mark::of(target)?, &id, &live).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// The id of a target and how it stands, if it is there and ours.
+async fn own<K: Listed>(clients: &Clients, target: &Target) -> Answer<Option<(String, K::Outputs)>> {
+    let seen = find(&[target], K::BY_ID, |filters| K::list(clients, filters)).await;
+    let seen = seen.into_iter().next().transpose()?.flatten();
+    Ok(seen
+        .filter(|seen| seen.foreign.is_none())
+        .and_then(|seen| Some((seen.id?, seen.outputs))))
 }
 
 /// Whether a thing in this state can be used, where `available` says so and all else passes.
@@ -29,7 +138,7 @@ pub(super) fn readiness(state: Option<&str>) -> Readiness {
 /// Finds all targets with one list call: by our mark, and what lost its mark by the id that the state remembers.
 ///
 /// `by_id` is the name of the filter for ids; `list` makes the call, all pages of it.
-pub(super) async fn find<O, F>(
+async fn find<O, F>(
     targets: &[&Target],
     by_id: &str,
     list: impl Fn(Vec<Filter>) -> F,
@@ -108,23 +217,6 @@ fn pick<O: Clone>(
             .hint("remove the tag stackup:uid from those that nothing uses, and delete them"))
         }
     }
-}
-
-/// The id of the one thing that was looked for, if it is there and ours.
-pub(super) fn ours<O>(
-    seen: Vec<Result<Option<Seen<O>>, ResourceError>>,
-) -> Result<Option<String>, ResourceError> {
-    Ok(own(seen)?.map(|(id, _)| id))
-}
-
-/// The id of the one thing that was looked for and how it stands, if it is there and ours.
-pub(super) fn own<O>(
-    seen: Vec<Result<Option<Seen<O>>, ResourceError>>,
-) -> Result<Option<(String, O)>, ResourceError> {
-    let seen = seen.into_iter().next().transpose()?.flatten();
-    Ok(seen
-        .filter(|seen| seen.foreign.is_none())
-        .and_then(|seen| Some((seen.id?, seen.outputs))))
 }
 
 #[cfg(test)]

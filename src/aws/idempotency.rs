@@ -9,7 +9,8 @@ use crate::{
     state::{canonical, hex},
 };
 
-/// The token of one create: the same for the same thing, made from the same inputs, until one that stood has gone.
+/// The token of one create: the same for the same thing, made from the same inputs, until one that stood has gone,
+/// whether the state remembers that one or has forgotten it, which its generation tells.
 /// AWS remembers a token for a day or more, and would answer with what was deleted meanwhile. 64 characters, as many as
 /// EC2 takes.
 pub(super) fn token(target: &Target, inputs: &impl Serialize) -> String {

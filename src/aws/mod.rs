@@ -24,6 +24,7 @@ mod token;
 
 use std::sync::Arc;
 
+use self::find::ByMark;
 use crate::resource::{Kind, kind};
 
 pub use audit::{Audited, Left, audit};
@@ -46,13 +47,13 @@ pub fn kinds(clients: &Arc<Clients>) -> Vec<Arc<dyn Kind>> {
         kind::<eks::LogGroup>(clients),
         kind::<eks::NodeGroup>(clients),
         kind::<iam::Role>(clients),
-        kind::<network::ElasticAddress>(clients),
-        kind::<network::InternetGateway>(clients),
-        kind::<network::NatGateway>(clients),
-        kind::<network::RouteTable>(clients),
-        kind::<network::Subnet>(clients),
-        kind::<network::Vpc>(clients),
-        kind::<network::VpcEndpoint>(clients),
+        kind::<ByMark<network::ElasticAddress>>(clients),
+        kind::<ByMark<network::InternetGateway>>(clients),
+        kind::<ByMark<network::NatGateway>>(clients),
+        kind::<ByMark<network::RouteTable>>(clients),
+        kind::<ByMark<network::Subnet>>(clients),
+        kind::<ByMark<network::Vpc>>(clients),
+        kind::<ByMark<network::VpcEndpoint>>(clients),
         kind::<network::Zones>(clients),
     ]
 }

@@ -82,6 +82,7 @@ pub async fn execute(
         inside: HashMap::new(),
         refreshed,
         outputs: BTreeMap::new(),
+        serial: loaded.snapshot.serial,
         ledger: Ledger::new(store, loaded.snapshot, verb, loaded.unfinished),
         report: Report::default(),
         ready: Vec::new(),
@@ -120,6 +121,8 @@ pub(super) struct Coordinator<'a> {
     pub(super) inside: HashMap<Address, Vec<Address>>,
     pub(super) refreshed: Refreshed,
     pub(super) outputs: BTreeMap<Address, Arc<Value>>,
+    /// The number of the state that the run began with.
+    pub(super) serial: u64,
     ledger: Ledger<'a>,
     report: Report,
     /// Steps whose needs are all met and that have not been started.

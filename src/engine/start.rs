@@ -68,7 +68,8 @@ impl Coordinator<'_> {
                 outputs: Value::Null,
                 needs: wanted.needs.clone(),
                 refers: found.map(|found| found.refers.clone()).unwrap_or_default(),
-                generation: before.map_or(0, |before| before.generation)
+                // One that is new to the state may have stood there before, and been forgotten.
+                generation: before.map_or(self.serial, |before| before.generation)
                     + u64::from(step.action == Action::Replace),
             },
             (None, Some(before)) => before.clone(),

@@ -159,6 +159,33 @@ async fn one_changed_field_is_one_update_and_a_fixed_one_is_a_replace_that_names
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_back_after_the_state_forgot_it_is_of_another_generation_and_each_attempt_of_the_same() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let disk = Address::new("fake.thing", "disk");
+    let whole = stack("small");
+    let without: Vec<_> = whole
+        .iter()
+        .filter(|wanted| wanted.address != disk)
+        .cloned()
+        .collect();
+    let generation = |store: &Memory| store.loaded().snapshot.resources[&disk].remembered.generation;
+    go(&cloud, &whole, &mut store).await;
+    let first = generation(&store);
+    go(&cloud, &without, &mut store).await;
+    assert!(!store.loaded().snapshot.resources.contains_key(&disk));
+    cloud.fails("create fake.thing/disk", Cause::Permanent, 1, false);
+    let failed = go(&cloud, &whole, &mut store).await;
+    let second = generation(&store);
+    assert!(second > first, "{first} and {second}");
+    assert_eq!(failed.report.outcome, Outcome::Failed);
+    let executed = go(&cloud, &whole, &mut store).await;
+    assert_eq!(
+        (executed.report.outcome, generation(&store)),
+        (Outcome::Done, second)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_longer_wanted_goes_after_what_needed_it() {
     let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
     go(&cloud, &stack("small"), &mut store).await;

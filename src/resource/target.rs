@@ -69,7 +69,8 @@ pub struct Remembered {
     /// Whose outputs it needs to be reached: a Kubernetes object its cluster's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refers: Vec<Address>,
-    /// How often it has been replaced; part of every token, so that a new one is not taken for the old.
+    /// Begins with the number of the state that it is new to, and grows with each that replaces it; part of every token,
+    /// so that a new one is not taken for an old one.
     #[serde(default)]
     pub generation: u64,
 }
@@ -91,7 +92,7 @@ pub struct Target {
     pub remembered: Option<Arc<Remembered>>,
     /// The outputs of the resources that it refers to.
     pub outputs: BTreeMap<Address, Arc<Value>>,
-    /// How often it has been replaced.
+    /// Tells it from what it replaced, and from what the state has forgotten.
     pub generation: u64,
     /// Whether a live thing without any mark may be taken over (`--adopt`).
     pub adopt: bool,

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use stackup::{
     model::{Action, Address},
-    resource::{Reference, Remembered},
+    resource::Reference,
 };
 
 use super::{
+    child::{Order, Told, Want},
     double::{Double, REGION},
-    errand::{self, Errand, Told, Want},
+    errand::{self, Errand},
 };
 
 const CLUSTER: &str = "probe";
@@ -20,32 +21,27 @@ const SCALE: f64 = 0.002;
 /// A stack that is applied again and again.
 struct Probe<'a> {
     double: &'a Double,
-    remembered: BTreeMap<Address, Remembered>,
 }
 
 impl<'a> Probe<'a> {
     fn new(double: &'a Double) -> Self {
-        Self {
-            double,
-            remembered: BTreeMap::new(),
-        }
+        Self { double }
     }
 
     /// Brings the stack to what is wanted: nothing is wanted of one that is taken down.
-    async fn apply(&mut self, wanted: Vec<Want>) -> Told {
-        let errand = Errand::Run {
+    async fn apply(&self, wanted: Vec<Want>) -> Told {
+        let order = Order {
             stack: "probe".to_owned(),
             uid: "0123456789abcdef".to_owned(),
-            remembered: self.remembered.clone(),
+            folder: self.double.folder.path().to_owned(),
+            remembered: BTreeMap::new(),
             wanted,
         };
-        let told = errand::run(self.double, &errand, Some("test")).await;
-        let told: Told = serde_json::from_value(told).unwrap();
-        self.remembered.clone_from(&told.remembered);
-        told
+        let told = errand::run(self.double, &Errand::Run(order), Some("test")).await;
+        serde_json::from_value(told).unwrap()
     }
 
-    async fn destroy(mut self) {
+    async fn destroy(self) {
         let told = self.apply(Vec::new()).await;
         assert!(told.done && told.remembered.is_empty(), "{told:?}");
         assert_eq!(self.double.account().await, Vec::<String>::new());
@@ -187,7 +183,7 @@ async fn a_cluster_with_nodes_is_made_left_alone_changed_in_place_and_taken_down
     let Some(double) = Double::start(SCALE).await else {
         return;
     };
-    let mut probe = Probe::new(&double);
+    let probe = Probe::new(&double);
     // Roles become known late.
     double.set(json!({"iamPropagation": 1000})).await;
     let told = probe.apply(plain()).await;
@@ -251,7 +247,7 @@ async fn a_cluster_takes_the_zones_that_eks_has_room_in() {
     let Some(double) = Double::start(0.0).await else {
         return;
     };
-    let mut probe = Probe::new(&double);
+    let probe = Probe::new(&double);
     double.set(json!({"zonesWithoutEks": ["eu-central-1c"]})).await;
     let told = probe.apply(plain()).await;
     assert!(told.done, "{told:?}");
@@ -265,7 +261,7 @@ async fn nodes_that_nobody_has_room_for_fail_with_the_reason_and_are_made_anew_w
     let Some(double) = Double::start(SCALE).await else {
         return;
     };
-    let mut probe = Probe::new(&double);
+    let probe = Probe::new(&double);
     double
         .set(json!({"typesWithoutCapacity": ["m6i.large", "m5.large"]}))
         .await;
@@ -295,7 +291,7 @@ async fn a_protected_cluster_stays_until_the_stack_file_says_otherwise() {
     let Some(double) = Double::start(0.0).await else {
         return;
     };
-    let mut probe = Probe::new(&double);
+    let probe = Probe::new(&double);
     let told = probe
         .apply(stack(json!({"deletionProtection": true}), json!({})))
         .await;
@@ -316,7 +312,7 @@ async fn a_stack_is_made_and_taken_down_though_aws_is_busy_and_pages_are_short()
     let Some(double) = Double::start(0.0).await else {
         return;
     };
-    let mut probe = Probe::new(&double);
+    let probe = Probe::new(&double);
     double
         .set(json!({"throttle": 0.1, "seed": 7, "pageSize": 1}))
         .await;
@@ -332,7 +328,7 @@ async fn a_create_whose_answer_is_lost_is_sent_again_and_makes_nothing_twice() {
     let Some(double) = Double::start(0.0).await else {
         return;
     };
-    let mut probe = Probe::new(&double);
+    let probe = Probe::new(&double);
     let creates = [
         "eks:CreateCluster",
         "eks:CreateAccessEntry",

@@ -8,6 +8,7 @@ mod double;
 mod eks;
 mod errand;
 mod hop;
+mod network;
 mod policy;
 mod preflight;
 mod road;
@@ -15,6 +16,7 @@ mod state;
 mod sweep;
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::PathBuf,
     process::Stdio,
@@ -28,7 +30,11 @@ use aws_sdk_ec2::{
     types::{Filter, Tag},
 };
 use futures::StreamExt as _;
-use stackup::model::{Action, Address};
+use serde_json::json;
+use stackup::{
+    model::{Action, Address},
+    resource::Reference,
+};
 use tokio::{
     net::TcpStream,
     process::{Child, Command},
@@ -36,12 +42,14 @@ use tokio::{
 };
 
 use self::{
-    child::{Order, Told},
+    child::{Order, Told, Want},
+    double::REGION,
+    errand::Errand,
     hop::{Fault, Hop},
 };
 use crate::support::tier;
 
-/// How long one run, or the start of moto, may take on a machine that is busy.
+/// How long the start of moto may take on a machine that is busy.
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A moto of one test; it ends with its value.
@@ -96,38 +104,26 @@ impl Moto {
         })
     }
 
-    /// The orders of a stack of its own.
+    /// The orders of a stack of its own, of a VPC and two subnets.
     fn order(&self, uid: &str) -> Order {
+        self.order_of(uid, pair("10.7", true))
+    }
+
+    fn order_of(&self, uid: &str, wanted: Vec<Want>) -> Order {
         let folder = self.folder.path().join(uid);
         std::fs::create_dir(&folder).unwrap();
         Order {
+            stack: "probe".to_owned(),
             uid: uid.to_owned(),
-            report: folder.join("report.json"),
             folder,
-            cidr: Some("10.7.0.0/16".to_owned()),
-            public: true,
-            signed: true,
+            remembered: BTreeMap::new(),
+            wanted,
         }
     }
 
     /// Carries an order out; nothing if the hop had it killed.
     async fn run(&self, order: &Order, hop: &Hop) -> Option<Told> {
-        let mut child = child::start(order, &hop.url(), None);
-        let ended = async {
-            tokio::select! {
-                status = child.wait() => {
-                    assert!(status.unwrap().success());
-                    Some(child::told(order))
-                }
-                () = hop.kill() => {
-                    child.kill().await.unwrap();
-                    None
-                }
-            }
-        };
-        timeout(PATIENCE, ended)
-            .await
-            .unwrap_or_else(|_| panic!("a run does not end"))
+        carry_out(order, hop, Some("test")).await
     }
 
     /// Carries an order out in peace; what it told, and the calls that changed something.
@@ -140,7 +136,7 @@ impl Moto {
     /// Takes the stack down, and looks that nothing with its mark is left.
     async fn destroy(&self, order: &Order) {
         let (told, _) = self.plain(&destroying(order)).await;
-        assert!(told.done && told.left_in_state == 0, "{told:?}");
+        assert!(told.done && told.remembered.is_empty(), "{told:?}");
         assert_eq!(self.standing(&order.uid).await, (0, 0), "{}", order.uid);
     }
 
@@ -166,19 +162,40 @@ impl Moto {
     }
 }
 
+/// Carries an order out through a hop; nothing if the hop had it killed.
+async fn carry_out(order: &Order, hop: &Hop, key: Option<&str>) -> Option<Told> {
+    let mut running = errand::start(&hop.url(), &Errand::Run(order.clone()), key, None);
+    tokio::select! {
+        told = running.told() => Some(serde_json::from_value(told.unwrap()).unwrap()),
+        () = hop.kill() => {
+            running.kill().await;
+            None
+        }
+    }
+}
+
+/// A VPC whose addresses begin so, and two subnets of it in two zones.
+fn pair(begin: &str, public: bool) -> Vec<Want> {
+    let vpc = Reference::field(&Address::new("aws.vpc", "main"), "id");
+    let subnet = |zone: &str, third: u8, public: bool| {
+        let inputs = json!({"vpcId": vpc, "cidr": format!("{begin}.{third}.0/24"),
+            "zone": format!("{REGION}{zone}"), "publicAddresses": public});
+        Want("aws.subnet".to_owned(), zone.to_owned(), inputs, Vec::new())
+    };
+    let inputs = json!({"cidr": format!("{begin}.0.0/16")});
+    let vpc = Want("aws.vpc".to_owned(), "main".to_owned(), inputs, Vec::new());
+    vec![vpc, subnet("a", 1, public), subnet("b", 2, false)]
+}
+
 fn destroying(order: &Order) -> Order {
     Order {
-        cidr: None,
+        wanted: Vec::new(),
         ..order.clone()
     }
 }
 
 fn count(calls: &[String], name: &str) -> usize {
     calls.iter().filter(|call| *call == name).count()
-}
-
-fn actions(told: &Told) -> Vec<Action> {
-    told.planned.iter().map(|(_, action)| *action).collect()
 }
 
 /// After a run that was cut off: the next one ends it, with one create a resource, and all of it can be taken down.
@@ -192,7 +209,7 @@ async fn resumes(moto: &Moto, order: &Order, before: &[String]) {
     assert_eq!(moto.standing(uid).await, (1, 2), "{uid}");
     let (told, writes) = moto.plain(order).await;
     assert_eq!(writes, Vec::<String>::new(), "{uid}");
-    assert_eq!(actions(&told), [Action::Unchanged; 3], "{uid}");
+    assert_eq!(told.actions(), [Action::Unchanged; 3], "{uid}");
     moto.destroy(order).await;
 }
 
@@ -202,33 +219,33 @@ async fn a_network_is_planned_made_left_alone_changed_in_place_and_taken_down() 
     let before = moto.all().await;
     let order = moto.order("whole");
     let (told, writes) = moto.plain(&order).await;
-    assert_eq!(actions(&told), [Action::Create; 3]);
+    assert_eq!(told.actions(), [Action::Create; 3]);
     assert!(told.done, "{told:?}");
     assert_eq!(writes[0], "CreateVpc");
     assert_eq!(writes.len(), 6, "{writes:?}");
     assert_eq!(moto.standing("whole").await, (1, 2));
 
     let (told, writes) = moto.plain(&order).await;
-    assert_eq!(actions(&told), [Action::Unchanged; 3]);
+    assert_eq!(told.actions(), [Action::Unchanged; 3]);
     assert_eq!(writes, Vec::<String>::new());
 
     let private = Order {
-        public: false,
+        wanted: pair("10.7", false),
         ..order.clone()
     };
     let (told, writes) = moto.plain(&private).await;
     assert_eq!(
-        actions(&told),
+        told.actions(),
         [Action::Update, Action::Unchanged, Action::Unchanged]
     );
     assert_eq!(writes, ["ModifySubnetAttribute"]);
 
     let moved = Order {
-        cidr: Some("10.8.0.0/16".to_owned()),
+        wanted: pair("10.8", false),
         ..private
     };
     let (told, writes) = moto.plain(&moved).await;
-    assert_eq!(actions(&told), [Action::Replace; 3]);
+    assert_eq!(told.actions(), [Action::Replace; 3]);
     assert!(told.done, "{told:?}");
     let deletes = ["DeleteSubnet", "DeleteSubnet", "DeleteVpc"];
     let dns = ["ModifyVpcAttribute", "ModifyVpcAttribute"];
@@ -297,13 +314,11 @@ async fn a_run_killed_after_any_record_is_resumed_by_tag_without_a_double_or_an_
     for record in 1.. {
         let order = moto.order(&format!("record-{record}"));
         let hop = Hop::plain(moto.address).await;
-        let mut child = child::start(&order, &hop.url(), Some(&format!("record:{record}")));
-        let status = timeout(PATIENCE, child.wait())
-            .await
-            .expect("a run does not end")
-            .unwrap();
+        let run = Errand::Run(order.clone());
+        let mut running = errand::start(&hop.url(), &run, Some("test"), Some(&format!("record:{record}")));
+        let told = running.told().await;
         resumes(&moto, &order, &hop.calls()).await;
-        if status.success() {
+        if told.is_some() {
             assert!(record > 9, "only {record} records were written");
             break;
         }
@@ -338,16 +353,10 @@ async fn a_create_whose_answer_is_lost_is_looked_for_and_one_that_is_throttled_i
 #[tokio::test]
 async fn a_run_that_nobody_is_signed_in_for_says_so_at_once() {
     let Some(moto) = Moto::start().await else { return };
-    let order = Order {
-        signed: false,
-        ..moto.order("unsigned")
-    };
     let hop = Hop::plain(moto.address).await;
-    let told = moto.run(&order, &hop).await.unwrap();
-    assert!(
-        told.failed[0].contains("ec2:DescribeVpcs could not be signed"),
-        "{told:?}"
-    );
+    let told = carry_out(&moto.order("unsigned"), &hop, None).await.unwrap();
+    let unsigned = "ec2:DescribeVpcs could not be signed";
+    assert!(told.words().contains(unsigned), "{told:?}");
     assert_eq!(hop.calls(), Vec::<String>::new());
 }
 
@@ -394,10 +403,8 @@ async fn two_with_our_mark_are_named_and_one_that_lost_its_mark_is_left_alone() 
         .unwrap();
     let (told, writes) = moto.plain(&order).await;
     let id = ours.vpc_id().unwrap();
-    assert!(
-        told.failed[0].contains(id) && told.failed[0].contains(&twin),
-        "{told:?}"
-    );
+    let words = told.words();
+    assert!(words.contains(id) && words.contains(&twin), "{told:?}");
     assert_eq!(writes, Vec::<String>::new());
 
     moto.ec2.delete_vpc().vpc_id(&twin).send().await.unwrap();

@@ -9,7 +9,7 @@ use super::{
     sweep::{NEVER, SCALE, UID, engine, id, stack},
 };
 
-fn good() -> Looked {
+pub(super) fn good() -> Looked {
     Looked {
         cidr: "10.0.0.0/16".into(),
         zones: ZonesModel::Count(2),

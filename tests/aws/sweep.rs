@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use stackup::{model::Address, resource::Reference};
 
 use super::{
+    child::{Order, Told, Want},
     double::{Double, REGION},
-    errand::{Errand, Told, Want, run},
+    errand::{Errand, run},
 };
 
 pub(super) const UID: &str = "0123456789abcdef";
@@ -161,12 +162,15 @@ pub(super) async fn engine(
     wanted: Vec<Want>,
 ) -> Told {
     let remembered = before.map(|told| told.remembered.clone()).unwrap_or_default();
-    let errand = Errand::Run {
+    // What is remembered is what the test says, whatever the run before has written.
+    let folder = tempfile::tempdir_in(double.folder.path()).unwrap();
+    let errand = Errand::Run(Order {
         stack: stack.into(),
         uid: uid.into(),
+        folder: folder.path().to_owned(),
         remembered,
         wanted,
-    };
+    });
     serde_json::from_value(run(double, &errand, Some("test")).await).unwrap()
 }
 
@@ -375,11 +379,8 @@ async fn an_expired_stack_is_found_by_its_tags_alone_and_taken_down_without_its_
     assert_eq!(addresses, known);
 
     let reaped = Told {
-        planned: Vec::new(),
-        details: BTreeMap::new(),
-        done: false,
-        failed: BTreeMap::new(),
         remembered: resources,
+        ..Told::default()
     };
     let gone = engine(&double, "demo", UID, Some(&reaped), Vec::new()).await;
     assert!(gone.done && gone.remembered.is_empty(), "{:?}", gone.failed);

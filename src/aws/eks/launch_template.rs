@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use aws_sdk_ec2::{
+    error::ProvideErrorMetadata as _,
     operation::create_launch_template::builders::CreateLaunchTemplateInputBuilder,
     types::{
         LaunchTemplate as Description, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDevice,
@@ -18,7 +19,7 @@ use crate::{
     aws::{
         Clients,
         difference::{field, vanished},
-        error::{deleted, is_gone, is_taken, read, written},
+        error::{deleted, is_taken, read, written},
         tags::{self, Mark, Tags},
     },
     resource::{Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
@@ -28,6 +29,8 @@ use crate::{
 const ROOT: &str = "/dev/xvda";
 /// Pods in the network of their own are one hop further from the metadata service than their node.
 const HOPS: i32 = 2;
+/// What AWS says of a template that is not there.
+const GONE: &str = "InvalidLaunchTemplateId.NotFound";
 /// How many values AWS takes in one filter.
 const VALUES: usize = 200;
 
@@ -191,7 +194,7 @@ impl Resource for LaunchTemplate {
             .await?
             .delete_launch_template()
             .launch_template_id(live.id);
-        deleted("ec2:DeleteLaunchTemplate", call.send().await)
+        deleted("ec2:DeleteLaunchTemplate", GONE, call.send().await)
     }
 }
 
@@ -234,7 +237,7 @@ async fn seen(
     let call = clients.ec2().await?.describe_launch_template_versions();
     let call = call.launch_template_id(&id).versions("$Default");
     let versions = match call.send().await {
-        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) if error.code() == Some(GONE) => return Ok(None),
         sent => read("ec2:DescribeLaunchTemplateVersions", sent)?.launch_template_versions,
     };
     let data = versions

@@ -124,7 +124,11 @@ impl Resource for LogGroup {
             .await?
             .delete_log_group()
             .log_group_name(seen.outputs.name);
-        deleted("logs:DeleteLogGroup", call.send().await)
+        deleted(
+            "logs:DeleteLogGroup",
+            "ResourceNotFoundException",
+            call.send().await,
+        )
     }
 }
 

@@ -166,7 +166,7 @@ impl Resource for Role {
             .send()
             .await;
         let in_use = sent.as_ref().is_err_and(is_in_use);
-        match deleted("iam:DeleteRole", sent) {
+        match deleted("iam:DeleteRole", "NoSuchEntity", sent) {
             Err(error) if in_use => Err(name_rest(clients, &live.name, error).await),
             other => other,
         }
@@ -290,7 +290,8 @@ async fn bring(clients: &Clients, inputs: &Inputs, live: &Outputs) -> Result<(),
 
 async fn detach(clients: &Clients, name: &str, policy: &str) -> Result<(), ResourceError> {
     let call = clients.iam().await?.detach_role_policy().role_name(name);
-    deleted("iam:DetachRolePolicy", call.policy_arn(policy).send().await)
+    let sent = call.policy_arn(policy).send().await;
+    deleted("iam:DetachRolePolicy", "NoSuchEntity", sent)
 }
 
 /// The refusal to delete a role, with what someone else has put on it. EKS removes its own profiles by itself.

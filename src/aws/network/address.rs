@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{
     Clients,
-    error::{deleted, read, written},
-    find::{Item, find, own},
+    error::{Answer, deleted, read, written},
+    find::{Item, Listed},
     tags::{self, Mark, Tags},
 };
-use super::{NETWORK, vanished};
-use crate::resource::{Cause, Change, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed};
+use super::NETWORK;
+use crate::resource::{Cause, Change, Readiness, ResourceError, Target, Traits};
 
 /// A public address that stays the same.
 pub(in crate::aws) struct ElasticAddress;
@@ -32,13 +32,13 @@ pub(in crate::aws) struct Outputs {
     tags: Tags,
 }
 
-impl Resource for ElasticAddress {
+impl Listed for ElasticAddress {
     const KIND: &'static str = "aws.address";
     const DOCUMENTATION: &'static str = "A public address (Elastic IP) of AWS.\n\
         tags: more tags for it; changed in place.";
     const TRAITS: Traits = NETWORK;
+    const BY_ID: &'static str = "allocation-id";
 
-    type Cloud = Clients;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -48,41 +48,45 @@ impl Resource for ElasticAddress {
         change
     }
 
-    async fn observe(
-        clients: &Clients,
-        targets: &[Typed<'_, Inputs>],
-    ) -> Vec<Result<Option<Seen<Outputs>>, ResourceError>> {
-        let targets: Vec<&Target> = targets.iter().map(|typed| typed.target).collect();
-        find(&targets, "allocation-id", |filters| list(clients, filters)).await
+    /// AWS gives them all at once.
+    async fn list(clients: &Clients, filters: Vec<Filter>) -> Answer<Vec<Item<Outputs>>> {
+        let call = clients.ec2().await?.describe_addresses();
+        let found = read(
+            "ec2:DescribeAddresses",
+            call.set_filters(Some(filters)).send().await,
+        )?;
+        let items = found.addresses.into_iter().flatten().filter_map(|address| {
+            let id = address.allocation_id?;
+            let tags = tags::read(address.tags);
+            let outputs = Outputs {
+                id: id.clone(),
+                ip: address.public_ip?,
+                tags: tags.clone(),
+            };
+            Some(Item::new(id, tags, Readiness::Ready, outputs))
+        });
+        Ok(items.collect())
     }
 
-    async fn create(
-        clients: &Clients,
-        target: &Target,
-        inputs: &Inputs,
-    ) -> Result<Option<String>, ResourceError> {
+    async fn create(clients: &Clients, target: &Target, inputs: &Inputs) -> Answer<Option<String>> {
         let tags = Mark::of(target)?.specification(ResourceType::ElasticIp, &inputs.tags);
         let call = clients.ec2().await?.allocate_address().domain(DomainType::Vpc);
         let made = written("ec2:AllocateAddress", call.tag_specifications(tags).send().await)?;
         Ok(made.allocation_id)
     }
 
-    async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
-        let (id, live) = one(clients, target).await?.ok_or_else(|| vanished(target))?;
-        tags::align(clients, &id, &inputs.tags, &live.tags).await
+    async fn update(clients: &Clients, id: &str, live: &Outputs, inputs: &Inputs) -> Answer {
+        tags::align(clients, id, &inputs.tags, &live.tags).await
     }
 
-    async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
-        let Some((id, live)) = one(clients, target).await? else {
-            return Ok(());
-        };
+    async fn delete(clients: &Clients, _: &Mark, id: &str, live: &Outputs) -> Answer {
         let call = clients.ec2().await?.release_address();
-        let sent = call.allocation_id(&id).send().await;
+        let sent = call.allocation_id(id).send().await;
         // AWS calls it a lack of rights when one of its own gateways still holds the address; we could just look at it.
         let held = sent
             .as_ref()
             .is_err_and(|error| matches!(error.code(), Some("AuthFailure" | "InvalidIPAddress.InUse")));
-        deleted("ec2:ReleaseAddress", sent).map_err(|error| {
+        deleted("ec2:ReleaseAddress", "InvalidAllocationID.NotFound", sent).map_err(|error| {
             if !held {
                 return error;
             }
@@ -96,33 +100,4 @@ impl Resource for ElasticAddress {
             ))
         })
     }
-}
-
-async fn one(clients: &Clients, target: &Target) -> Result<Option<(String, Outputs)>, ResourceError> {
-    own(find(&[target], "allocation-id", |filters| list(clients, filters)).await)
-}
-
-/// AWS gives them all at once.
-async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Outputs>>, ResourceError> {
-    let call = clients.ec2().await?.describe_addresses();
-    let found = read(
-        "ec2:DescribeAddresses",
-        call.set_filters(Some(filters)).send().await,
-    )?;
-    let items = found.addresses.into_iter().flatten().filter_map(|address| {
-        let id = address.allocation_id?;
-        let tags = tags::read(address.tags);
-        let outputs = Outputs {
-            id: id.clone(),
-            ip: address.public_ip?,
-            tags: tags.clone(),
-        };
-        Some(Item {
-            id,
-            tags,
-            readiness: Readiness::Ready,
-            outputs,
-        })
-    });
-    Ok(items.collect())
 }

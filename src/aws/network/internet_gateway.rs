@@ -1,18 +1,15 @@
-use aws_sdk_ec2::{
-    error::ProvideErrorMetadata as _,
-    types::{Filter, ResourceType},
-};
+use aws_sdk_ec2::types::{Filter, ResourceType};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::{
     Clients,
-    error::{after_made, deleted, is_in_use, read, written},
-    find::{Item, find, own},
+    error::{Answer, after_made, deleted, is_in_use, read, written},
+    find::{Item, Listed},
     tags::{self, Mark, Tags},
 };
-use super::{NETWORK, dependents::name_interfaces, field, force, vanished};
-use crate::resource::{Change, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed};
+use super::{NETWORK, dependents::name_interfaces, field, force};
+use crate::resource::{Change, Readiness, Target, Traits};
 
 /// The way between a VPC and the internet.
 pub(in crate::aws) struct InternetGateway;
@@ -34,14 +31,14 @@ pub(in crate::aws) struct Outputs {
     tags: Tags,
 }
 
-impl Resource for InternetGateway {
+impl Listed for InternetGateway {
     const KIND: &'static str = "aws.internet_gateway";
     const DOCUMENTATION: &'static str = "The internet gateway of a VPC of AWS.\n\
         vpcId: the VPC that it is attached to; attached again if someone has detached it, made anew for another one.\n\
         tags: more tags for it; changed in place.";
     const TRAITS: Traits = NETWORK;
+    const BY_ID: &'static str = "internet-gateway-id";
 
-    type Cloud = Clients;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -53,19 +50,26 @@ impl Resource for InternetGateway {
         change
     }
 
-    async fn observe(
-        clients: &Clients,
-        targets: &[Typed<'_, Inputs>],
-    ) -> Vec<Result<Option<Seen<Outputs>>, ResourceError>> {
-        let targets: Vec<&Target> = targets.iter().map(|typed| typed.target).collect();
-        find(&targets, "internet-gateway-id", |filters| list(clients, filters)).await
+    async fn list(clients: &Clients, filters: Vec<Filter>) -> Answer<Vec<Item<Outputs>>> {
+        let call = clients.ec2().await?.describe_internet_gateways();
+        let call = call.set_filters(Some(filters));
+        let found = call.into_paginator().items().send().collect().await;
+        let gateways: Vec<aws_sdk_ec2::types::InternetGateway> = read("ec2:DescribeInternetGateways", found)?;
+        let items = gateways.into_iter().filter_map(|gateway| {
+            let id = gateway.internet_gateway_id?;
+            let tags = tags::read(gateway.tags);
+            let attachment = gateway.attachments.into_iter().flatten().next();
+            let outputs = Outputs {
+                id: id.clone(),
+                vpc_id: attachment.and_then(|attachment| attachment.vpc_id),
+                tags: tags.clone(),
+            };
+            Some(Item::new(id, tags, Readiness::Ready, outputs))
+        });
+        Ok(items.collect())
     }
 
-    async fn create(
-        clients: &Clients,
-        target: &Target,
-        inputs: &Inputs,
-    ) -> Result<Option<String>, ResourceError> {
+    async fn create(clients: &Clients, target: &Target, inputs: &Inputs) -> Answer<Option<String>> {
         let tags = Mark::of(target)?.specification(ResourceType::InternetGateway, &inputs.tags);
         let call = clients
             .ec2()
@@ -82,78 +86,41 @@ impl Resource for InternetGateway {
         Ok(id)
     }
 
-    async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
-        let (id, live) = one(clients, target).await?.ok_or_else(|| vanished(target))?;
+    async fn update(clients: &Clients, id: &str, live: &Outputs, inputs: &Inputs) -> Answer {
         if live.vpc_id.is_none() {
-            attach(clients, &id, &inputs.vpc_id).await?;
+            attach(clients, id, &inputs.vpc_id).await?;
         }
-        tags::align(clients, &id, &inputs.tags, &live.tags).await
+        tags::align(clients, id, &inputs.tags, &live.tags).await
     }
 
-    async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
-        let Some((id, live)) = one(clients, target).await? else {
-            return Ok(());
-        };
+    async fn delete(clients: &Clients, _: &Mark, id: &str, live: &Outputs) -> Answer {
         if let Some(vpc) = &live.vpc_id {
-            detach(clients, &id, vpc).await?;
+            detach(clients, id, vpc).await?;
         }
         let call = clients.ec2().await?.delete_internet_gateway();
         deleted(
             "ec2:DeleteInternetGateway",
+            "InvalidInternetGatewayID.NotFound",
             call.internet_gateway_id(id).send().await,
         )
     }
 }
 
-async fn one(clients: &Clients, target: &Target) -> Result<Option<(String, Outputs)>, ResourceError> {
-    own(find(&[target], "internet-gateway-id", |filters| list(clients, filters)).await)
-}
-
-async fn attach(clients: &Clients, id: &str, vpc: &str) -> Result<(), ResourceError> {
+async fn attach(clients: &Clients, id: &str, vpc: &str) -> Answer {
     let call = clients.ec2().await?.attach_internet_gateway();
     let sent = call.internet_gateway_id(id).vpc_id(vpc).send().await;
     written("ec2:AttachInternetGateway", sent).map(drop)
 }
 
 /// Refused while public addresses of the VPC are in use.
-async fn detach(clients: &Clients, id: &str, vpc: &str) -> Result<(), ResourceError> {
+async fn detach(clients: &Clients, id: &str, vpc: &str) -> Answer {
     let call = clients.ec2().await?.detach_internet_gateway();
     let sent = call.internet_gateway_id(id).vpc_id(vpc).send().await;
     let in_use = sent.as_ref().is_err_and(is_in_use);
-    if sent
-        .as_ref()
-        .is_err_and(|error| error.code() == Some("Gateway.NotAttached"))
-    {
-        return Ok(());
-    }
-    match deleted("ec2:DetachInternetGateway", sent) {
+    match deleted("ec2:DetachInternetGateway", "Gateway.NotAttached", sent) {
         Err(error) if in_use => Err(name_interfaces(clients, "vpc-id", vpc, error).await),
         other => other,
     }
-}
-
-async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Outputs>>, ResourceError> {
-    let call = clients.ec2().await?.describe_internet_gateways();
-    let call = call.set_filters(Some(filters));
-    let found = call.into_paginator().items().send().collect().await;
-    let gateways: Vec<aws_sdk_ec2::types::InternetGateway> = read("ec2:DescribeInternetGateways", found)?;
-    let items = gateways.into_iter().filter_map(|gateway| {
-        let id = gateway.internet_gateway_id?;
-        let tags = tags::read(gateway.tags);
-        let attachment = gateway.attachments.into_iter().flatten().next();
-        let outputs = Outputs {
-            id: id.clone(),
-            vpc_id: attachment.and_then(|attachment| attachment.vpc_id),
-            tags: tags.clone(),
-        };
-        Some(Item {
-            id,
-            tags,
-            readiness: Readiness::Ready,
-            outputs,
-        })
-    });
-    Ok(items.collect())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod zones;
 
 use std::time::Duration;
 
-use super::difference::{field, force, vanished};
+use super::difference::{field, force};
 use crate::resource::{Intent, Traits};
 
 pub(super) use address::ElasticAddress;

@@ -6,13 +6,13 @@ use serde_json::json;
 
 use super::super::{
     Clients,
-    error::{deleted, read, written},
-    find::{Item, find, own, readiness},
+    error::{Answer, deleted, read, written},
+    find::{Item, Listed, readiness},
     idempotency::token,
     tags::{self, Mark, Tags},
 };
-use super::{NETWORK, force, vanished};
-use crate::resource::{Change, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed};
+use super::{NETWORK, force};
+use crate::resource::{Change, Readiness, Target, Traits};
 
 /// The way out for machines without public addresses.
 pub(in crate::aws) struct NatGateway;
@@ -37,7 +37,7 @@ pub(in crate::aws) struct Outputs {
     tags: Tags,
 }
 
-impl Resource for NatGateway {
+impl Listed for NatGateway {
     const KIND: &'static str = "aws.nat_gateway";
     const DOCUMENTATION: &'static str = "A NAT gateway of AWS: the way out for machines without public addresses.\n\
         subnetId: the public subnet that it stands in.\n\
@@ -47,8 +47,8 @@ impl Resource for NatGateway {
         expected: Some(Duration::from_secs(95)),
         ..NETWORK
     };
+    const BY_ID: &'static str = "nat-gateway-id";
 
-    type Cloud = Clients;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -67,19 +67,21 @@ impl Resource for NatGateway {
         change
     }
 
-    async fn observe(
-        clients: &Clients,
-        targets: &[Typed<'_, Inputs>],
-    ) -> Vec<Result<Option<Seen<Outputs>>, ResourceError>> {
-        let targets: Vec<&Target> = targets.iter().map(|typed| typed.target).collect();
-        find(&targets, "nat-gateway-id", |filters| list(clients, filters)).await
+    /// Without those that are gone, which AWS shows for an hour.
+    async fn list(clients: &Clients, filters: Vec<Filter>) -> Answer<Vec<Item<Outputs>>> {
+        let call = clients.ec2().await?.describe_nat_gateways();
+        let found = call
+            .set_filter(Some(filters))
+            .into_paginator()
+            .items()
+            .send()
+            .collect()
+            .await;
+        let gateways: Vec<aws_sdk_ec2::types::NatGateway> = read("ec2:DescribeNatGateways", found)?;
+        Ok(gateways.into_iter().filter_map(item).collect())
     }
 
-    async fn create(
-        clients: &Clients,
-        target: &Target,
-        inputs: &Inputs,
-    ) -> Result<Option<String>, ResourceError> {
+    async fn create(clients: &Clients, target: &Target, inputs: &Inputs) -> Answer<Option<String>> {
         let tags = Mark::of(target)?.specification(ResourceType::Natgateway, &inputs.tags);
         let call = clients.ec2().await?.create_nat_gateway();
         let call = call
@@ -90,38 +92,18 @@ impl Resource for NatGateway {
         Ok(made.nat_gateway.and_then(|gateway| gateway.nat_gateway_id))
     }
 
-    async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
-        let (id, live) = one(clients, target).await?.ok_or_else(|| vanished(target))?;
-        tags::align(clients, &id, &inputs.tags, &live.tags).await
+    async fn update(clients: &Clients, id: &str, live: &Outputs, inputs: &Inputs) -> Answer {
+        tags::align(clients, id, &inputs.tags, &live.tags).await
     }
 
-    async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
-        match one(clients, target).await? {
-            Some((id, live)) if live.state != "deleting" => {
-                let call = clients.ec2().await?.delete_nat_gateway();
-                deleted("ec2:DeleteNatGateway", call.nat_gateway_id(id).send().await)
-            }
-            Some(_) | None => Ok(()),
+    async fn delete(clients: &Clients, _: &Mark, id: &str, live: &Outputs) -> Answer {
+        if live.state == "deleting" {
+            return Ok(());
         }
+        let call = clients.ec2().await?.delete_nat_gateway();
+        let sent = call.nat_gateway_id(id).send().await;
+        deleted("ec2:DeleteNatGateway", "NatGatewayNotFound", sent)
     }
-}
-
-async fn one(clients: &Clients, target: &Target) -> Result<Option<(String, Outputs)>, ResourceError> {
-    own(find(&[target], "nat-gateway-id", |filters| list(clients, filters)).await)
-}
-
-/// Without those that are gone, which AWS shows for an hour.
-async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Outputs>>, ResourceError> {
-    let call = clients.ec2().await?.describe_nat_gateways();
-    let found = call
-        .set_filter(Some(filters))
-        .into_paginator()
-        .items()
-        .send()
-        .collect()
-        .await;
-    let gateways: Vec<aws_sdk_ec2::types::NatGateway> = read("ec2:DescribeNatGateways", found)?;
-    Ok(gateways.into_iter().filter_map(item).collect())
 }
 
 fn item(gateway: aws_sdk_ec2::types::NatGateway) -> Option<Item<Outputs>> {
@@ -145,12 +127,7 @@ fn item(gateway: aws_sdk_ec2::types::NatGateway) -> Option<Item<Outputs>> {
         state: state.as_str().to_owned(),
         tags: tags.clone(),
     };
-    Some(Item {
-        id,
-        tags,
-        readiness,
-        outputs,
-    })
+    Some(Item::new(id, tags, readiness, outputs))
 }
 
 #[cfg(test)]

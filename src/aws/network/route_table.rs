@@ -9,13 +9,13 @@ use serde_json::json;
 
 use super::super::{
     Clients,
-    error::{after_made, deleted, read, written},
-    find::{Item, find, own},
+    error::{Answer, after_made, deleted, read, written},
+    find::{Item, Listed},
     idempotency::token,
     tags::{self, Mark, Tags, filter},
 };
-use super::{NETWORK, field, force, vanished};
-use crate::resource::{Change, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed};
+use super::{NETWORK, field, force};
+use crate::resource::{Change, Readiness, Target, Traits};
 
 /// Where the traffic of some subnets goes.
 pub(in crate::aws) struct RouteTable;
@@ -58,7 +58,7 @@ pub(in crate::aws) struct Outputs {
     associations: BTreeMap<String, String>,
 }
 
-impl Resource for RouteTable {
+impl Listed for RouteTable {
     const KIND: &'static str = "aws.route_table";
     const DOCUMENTATION: &'static str = "A route table of a VPC of AWS.\n\
         vpcId: the VPC; another one makes the table anew.\n\
@@ -67,8 +67,8 @@ impl Resource for RouteTable {
         subnetIds: the subnets that use it; changed in place.\n\
         tags: more tags for it; changed in place.";
     const TRAITS: Traits = NETWORK;
+    const BY_ID: &'static str = "route-table-id";
 
-    type Cloud = Clients;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -92,19 +92,15 @@ impl Resource for RouteTable {
         change
     }
 
-    async fn observe(
-        clients: &Clients,
-        targets: &[Typed<'_, Inputs>],
-    ) -> Vec<Result<Option<Seen<Outputs>>, ResourceError>> {
-        let targets: Vec<&Target> = targets.iter().map(|typed| typed.target).collect();
-        find(&targets, "route-table-id", |filters| list(clients, filters)).await
+    async fn list(clients: &Clients, filters: Vec<Filter>) -> Answer<Vec<Item<Outputs>>> {
+        let call = clients.ec2().await?.describe_route_tables();
+        let call = call.set_filters(Some(filters));
+        let found = call.into_paginator().items().send().collect().await;
+        let tables: Vec<aws_sdk_ec2::types::RouteTable> = read("ec2:DescribeRouteTables", found)?;
+        Ok(tables.into_iter().filter_map(item).collect())
     }
 
-    async fn create(
-        clients: &Clients,
-        target: &Target,
-        inputs: &Inputs,
-    ) -> Result<Option<String>, ResourceError> {
+    async fn create(clients: &Clients, target: &Target, inputs: &Inputs) -> Answer<Option<String>> {
         let tags = Mark::of(target)?.specification(ResourceType::RouteTable, &inputs.tags);
         let call = clients.ec2().await?.create_route_table().vpc_id(&inputs.vpc_id);
         let call = call.client_token(token(target, inputs)).tag_specifications(tags);
@@ -116,14 +112,13 @@ impl Resource for RouteTable {
         Ok(id)
     }
 
-    async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
-        let (id, live) = one(clients, target).await?.ok_or_else(|| vanished(target))?;
-        fill(clients, &id, inputs, &live.routes, &live.subnet_ids).await?;
+    async fn update(clients: &Clients, id: &str, live: &Outputs, inputs: &Inputs) -> Answer {
+        fill(clients, id, inputs, &live.routes, &live.subnet_ids).await?;
         for route in &live.routes {
             if to(&inputs.routes, &route.destination).is_none() {
-                let call = clients.ec2().await?.delete_route().route_table_id(&id);
+                let call = clients.ec2().await?.delete_route().route_table_id(id);
                 let sent = call.destination_cidr_block(&route.destination).send().await;
-                deleted("ec2:DeleteRoute", sent)?;
+                deleted("ec2:DeleteRoute", "InvalidRoute.NotFound", sent)?;
             }
         }
         for (subnet, association) in &live.associations {
@@ -131,23 +126,17 @@ impl Resource for RouteTable {
                 release(clients, association).await?;
             }
         }
-        tags::align(clients, &id, &inputs.tags, &live.tags).await
+        tags::align(clients, id, &inputs.tags, &live.tags).await
     }
 
-    async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
-        let Some((id, live)) = one(clients, target).await? else {
-            return Ok(());
-        };
+    async fn delete(clients: &Clients, _: &Mark, id: &str, live: &Outputs) -> Answer {
         for association in live.associations.values() {
             release(clients, association).await?;
         }
         let call = clients.ec2().await?.delete_route_table();
-        deleted("ec2:DeleteRouteTable", call.route_table_id(id).send().await)
+        let sent = call.route_table_id(id).send().await;
+        deleted("ec2:DeleteRouteTable", "InvalidRouteTableID.NotFound", sent)
     }
-}
-
-async fn one(clients: &Clients, target: &Target) -> Result<Option<(String, Outputs)>, ResourceError> {
-    own(find(&[target], "route-table-id", |filters| list(clients, filters)).await)
 }
 
 /// The route to a destination.
@@ -162,7 +151,7 @@ async fn fill(
     inputs: &Inputs,
     routes: &[Route],
     subnets: &BTreeSet<String>,
-) -> Result<(), ResourceError> {
+) -> Answer {
     for route in &inputs.routes {
         match to(routes, &route.destination) {
             Some(live) if live == route => {}
@@ -176,7 +165,7 @@ async fn fill(
     Ok(())
 }
 
-async fn lead(clients: &Clients, id: &str, route: &Route) -> Result<(), ResourceError> {
+async fn lead(clients: &Clients, id: &str, route: &Route) -> Answer {
     let call = clients.ec2().await?.create_route().route_table_id(id);
     let call = call.destination_cidr_block(&route.destination);
     let call = call.set_gateway_id(route.gateway_id.clone());
@@ -190,7 +179,7 @@ async fn lead(clients: &Clients, id: &str, route: &Route) -> Result<(), Resource
     written("ec2:CreateRoute", sent).map(drop)
 }
 
-async fn lead_elsewhere(clients: &Clients, id: &str, route: &Route) -> Result<(), ResourceError> {
+async fn lead_elsewhere(clients: &Clients, id: &str, route: &Route) -> Answer {
     let call = clients.ec2().await?.replace_route().route_table_id(id);
     let call = call.destination_cidr_block(&route.destination);
     let call = call.set_gateway_id(route.gateway_id.clone());
@@ -199,7 +188,7 @@ async fn lead_elsewhere(clients: &Clients, id: &str, route: &Route) -> Result<()
 }
 
 /// A subnet uses one table only: where someone gave ours another, that association is led back.
-async fn associate(clients: &Clients, id: &str, subnet: &str) -> Result<(), ResourceError> {
+async fn associate(clients: &Clients, id: &str, subnet: &str) -> Answer {
     let ec2 = clients.ec2().await?;
     let call = ec2.associate_route_table().route_table_id(id).subnet_id(subnet);
     let sent = call.send().await;
@@ -209,7 +198,7 @@ async fn associate(clients: &Clients, id: &str, subnet: &str) -> Result<(), Reso
     {
         return written("ec2:AssociateRouteTable", sent).map(drop);
     }
-    let tables = list(
+    let tables = RouteTable::list(
         clients,
         vec![filter("association.subnet-id", vec![subnet.to_owned()])],
     )
@@ -224,20 +213,13 @@ async fn associate(clients: &Clients, id: &str, subnet: &str) -> Result<(), Reso
     written("ec2:ReplaceRouteTableAssociation", sent).map(drop)
 }
 
-async fn release(clients: &Clients, association: &str) -> Result<(), ResourceError> {
+async fn release(clients: &Clients, association: &str) -> Answer {
     let call = clients.ec2().await?.disassociate_route_table();
     deleted(
         "ec2:DisassociateRouteTable",
+        "InvalidAssociationID.NotFound",
         call.association_id(association).send().await,
     )
-}
-
-async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Outputs>>, ResourceError> {
-    let call = clients.ec2().await?.describe_route_tables();
-    let call = call.set_filters(Some(filters));
-    let found = call.into_paginator().items().send().collect().await;
-    let tables: Vec<aws_sdk_ec2::types::RouteTable> = read("ec2:DescribeRouteTables", found)?;
-    Ok(tables.into_iter().filter_map(item).collect())
 }
 
 fn item(table: aws_sdk_ec2::types::RouteTable) -> Option<Item<Outputs>> {
@@ -255,12 +237,7 @@ fn item(table: aws_sdk_ec2::types::RouteTable) -> Option<Item<Outputs>> {
         tags: tags.clone(),
         associations,
     };
-    Some(Item {
-        id,
-        tags,
-        readiness: Readiness::Ready,
-        outputs,
-    })
+    Some(Item::new(id, tags, Readiness::Ready, outputs))
 }
 
 /// A route of IPv4 that a person or we made: not the local one, and none that an endpoint or a gateway announces.

@@ -4,12 +4,12 @@ use serde_json::json;
 
 use super::super::{
     Clients,
-    error::{after_made, deleted, is_in_use, read, written},
-    find::{Item, find, ours, own, readiness},
+    error::{Answer, after_made, deleted, is_in_use, read, written},
+    find::{Item, Listed, readiness},
     tags::{self, Mark, Tags},
 };
-use super::{NETWORK, dependents::name_interfaces, field, force, vanished};
-use crate::resource::{Change, Resource, ResourceError, Seen, Target, Traits, Typed};
+use super::{NETWORK, dependents::name_interfaces, field, force};
+use crate::resource::{Change, Target, Traits};
 
 /// A part of a VPC's addresses in one zone.
 pub(in crate::aws) struct Subnet;
@@ -37,7 +37,7 @@ pub(in crate::aws) struct Outputs {
     tags: Tags,
 }
 
-impl Resource for Subnet {
+impl Listed for Subnet {
     const KIND: &'static str = "aws.subnet";
     const DOCUMENTATION: &'static str = "A subnet of a VPC of AWS.\n\
         vpcId: the VPC that it is part of.\n\
@@ -46,8 +46,8 @@ impl Resource for Subnet {
         publicAddresses: whether machines in it get a public address; changed in place.\n\
         tags: more tags for it, such as the role that load balancers look for; changed in place.";
     const TRAITS: Traits = NETWORK;
+    const BY_ID: &'static str = "subnet-id";
 
-    type Cloud = Clients;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -66,19 +66,32 @@ impl Resource for Subnet {
         change
     }
 
-    async fn observe(
-        clients: &Clients,
-        targets: &[Typed<'_, Inputs>],
-    ) -> Vec<Result<Option<Seen<Outputs>>, ResourceError>> {
-        let targets: Vec<&Target> = targets.iter().map(|typed| typed.target).collect();
-        find(&targets, "subnet-id", |filters| list(clients, filters)).await
+    async fn list(clients: &Clients, filters: Vec<Filter>) -> Answer<Vec<Item<Outputs>>> {
+        let call = clients.ec2().await?.describe_subnets().set_filters(Some(filters));
+        let found = call.into_paginator().items().send().collect().await;
+        let subnets: Vec<aws_sdk_ec2::types::Subnet> = read("ec2:DescribeSubnets", found)?;
+        let items = subnets.into_iter().filter_map(|subnet| {
+            let id = subnet.subnet_id?;
+            let tags = tags::read(subnet.tags);
+            let outputs = Outputs {
+                id: id.clone(),
+                vpc_id: subnet.vpc_id?,
+                cidr: subnet.cidr_block?,
+                zone: subnet.availability_zone?,
+                public_addresses: subnet.map_public_ip_on_launch.unwrap_or_default(),
+                tags: tags.clone(),
+            };
+            Some(Item::new(
+                id,
+                tags,
+                readiness(subnet.state.as_ref().map(SubnetState::as_str)),
+                outputs,
+            ))
+        });
+        Ok(items.collect())
     }
 
-    async fn create(
-        clients: &Clients,
-        target: &Target,
-        inputs: &Inputs,
-    ) -> Result<Option<String>, ResourceError> {
+    async fn create(clients: &Clients, target: &Target, inputs: &Inputs) -> Answer<Option<String>> {
         let tags = Mark::of(target)?.specification(ResourceType::Subnet, &inputs.tags);
         let call = clients.ec2().await?.create_subnet();
         let call = call.vpc_id(&inputs.vpc_id).cidr_block(&inputs.cidr);
@@ -91,57 +104,26 @@ impl Resource for Subnet {
         Ok(id)
     }
 
-    async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
-        let seen = find(&[target], "subnet-id", |filters| list(clients, filters)).await;
-        let (id, live) = own(seen)?.ok_or_else(|| vanished(target))?;
+    async fn update(clients: &Clients, id: &str, live: &Outputs, inputs: &Inputs) -> Answer {
         if live.public_addresses != inputs.public_addresses {
-            set_public_addresses(clients, &id, inputs.public_addresses).await?;
+            set_public_addresses(clients, id, inputs.public_addresses).await?;
         }
-        tags::align(clients, &id, &inputs.tags, &live.tags).await
+        tags::align(clients, id, &inputs.tags, &live.tags).await
     }
 
-    async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
-        let seen = find(&[target], "subnet-id", |filters| list(clients, filters)).await;
-        let Some(id) = ours(seen)? else {
-            return Ok(());
-        };
-        let sent = clients.ec2().await?.delete_subnet().subnet_id(&id).send().await;
+    async fn delete(clients: &Clients, _: &Mark, id: &str, _: &Outputs) -> Answer {
+        let sent = clients.ec2().await?.delete_subnet().subnet_id(id).send().await;
         let in_use = sent.as_ref().is_err_and(is_in_use);
-        match deleted("ec2:DeleteSubnet", sent) {
-            Err(error) if in_use => Err(name_interfaces(clients, "subnet-id", &id, error).await),
+        match deleted("ec2:DeleteSubnet", "InvalidSubnetID.NotFound", sent) {
+            Err(error) if in_use => Err(name_interfaces(clients, "subnet-id", id, error).await),
             other => other,
         }
     }
 }
 
-async fn set_public_addresses(clients: &Clients, id: &str, wanted: bool) -> Result<(), ResourceError> {
+async fn set_public_addresses(clients: &Clients, id: &str, wanted: bool) -> Answer {
     let wanted = AttributeBooleanValue::builder().value(wanted).build();
     let call = clients.ec2().await?.modify_subnet_attribute();
     let sent = call.subnet_id(id).map_public_ip_on_launch(wanted).send().await;
     written("ec2:ModifySubnetAttribute", sent).map(drop)
-}
-
-async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Outputs>>, ResourceError> {
-    let call = clients.ec2().await?.describe_subnets().set_filters(Some(filters));
-    let found = call.into_paginator().items().send().collect().await;
-    let subnets: Vec<aws_sdk_ec2::types::Subnet> = read("ec2:DescribeSubnets", found)?;
-    let items = subnets.into_iter().filter_map(|subnet| {
-        let id = subnet.subnet_id?;
-        let tags = tags::read(subnet.tags);
-        let outputs = Outputs {
-            id: id.clone(),
-            vpc_id: subnet.vpc_id?,
-            cidr: subnet.cidr_block?,
-            zone: subnet.availability_zone?,
-            public_addresses: subnet.map_public_ip_on_launch.unwrap_or_default(),
-            tags: tags.clone(),
-        };
-        Some(Item {
-            id,
-            tags,
-            readiness: readiness(subnet.state.as_ref().map(SubnetState::as_str)),
-            outputs,
-        })
-    });
-    Ok(items.collect())
 }

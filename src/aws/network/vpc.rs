@@ -1,18 +1,24 @@
 use std::time::Duration;
 
-use aws_sdk_ec2::types::{AttributeBooleanValue, Filter, ResourceType, VpcAttributeName, VpcState};
+use aws_sdk_ec2::{
+    error::ProvideErrorMetadata as _,
+    types::{AttributeBooleanValue, Filter, ResourceType, VpcAttributeName, VpcState},
+};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::{
     Clients,
-    error::{after_made, deleted, is_gone, is_in_use, read, written},
-    find::{Item, find, ours, own, readiness},
+    error::{Answer, after_made, deleted, is_in_use, read, written},
+    find::{Item, Listed, readiness},
     tags::{self, Mark, Tags},
 };
-use super::{NETWORK, dependents::name_contents, field, force, vanished};
-use crate::resource::{Change, Resource, ResourceError, Seen, Target, Traits, Typed};
+use super::{NETWORK, dependents::name_contents, field, force};
+use crate::resource::{Change, ResourceError, Target, Traits};
+
+/// What AWS says of a VPC that is not there.
+const GONE: &str = "InvalidVpcID.NotFound";
 
 /// A virtual network.
 pub(in crate::aws) struct Vpc;
@@ -35,7 +41,7 @@ pub(in crate::aws) struct Outputs {
     tags: Tags,
 }
 
-impl Resource for Vpc {
+impl Listed for Vpc {
     const KIND: &'static str = "aws.vpc";
     const DOCUMENTATION: &'static str = "A virtual network (VPC) of AWS, with its DNS and names of machines on.\n\
         cidr: its range of addresses, 10.0.0.0/16; another one makes the network anew.\n\
@@ -45,8 +51,8 @@ impl Resource for Vpc {
         deadline: Duration::from_mins(10),
         ..NETWORK
     };
+    const BY_ID: &'static str = "vpc-id";
 
-    type Cloud = Clients;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -64,19 +70,36 @@ impl Resource for Vpc {
         change
     }
 
-    async fn observe(
-        clients: &Clients,
-        targets: &[Typed<'_, Inputs>],
-    ) -> Vec<Result<Option<Seen<Outputs>>, ResourceError>> {
-        let targets: Vec<&Target> = targets.iter().map(|typed| typed.target).collect();
-        find(&targets, "vpc-id", |filters| list(clients, filters)).await
+    async fn list(clients: &Clients, filters: Vec<Filter>) -> Answer<Vec<Item<Outputs>>> {
+        let call = clients.ec2().await?.describe_vpcs().set_filters(Some(filters));
+        let found = call.into_paginator().items().send().collect().await;
+        let vpcs: Vec<aws_sdk_ec2::types::Vpc> = read("ec2:DescribeVpcs", found)?;
+        let items = vpcs.into_iter().filter_map(|vpc| {
+            let id = vpc.vpc_id?;
+            Some(async move {
+                let Some((dns_support, dns_hostnames)) = dns(clients, &id).await? else {
+                    return Ok::<_, ResourceError>(None);
+                };
+                let tags = tags::read(vpc.tags);
+                let outputs = Outputs {
+                    id: id.clone(),
+                    cidr: vpc.cidr_block.unwrap_or_default(),
+                    dns_support,
+                    dns_hostnames,
+                    tags: tags.clone(),
+                };
+                Ok(Some(Item::new(
+                    id,
+                    tags,
+                    readiness(vpc.state.as_ref().map(VpcState::as_str)),
+                    outputs,
+                )))
+            })
+        });
+        Ok(try_join_all(items).await?.into_iter().flatten().collect())
     }
 
-    async fn create(
-        clients: &Clients,
-        target: &Target,
-        inputs: &Inputs,
-    ) -> Result<Option<String>, ResourceError> {
+    async fn create(clients: &Clients, target: &Target, inputs: &Inputs) -> Answer<Option<String>> {
         let tags = Mark::of(target)?.specification(ResourceType::Vpc, &inputs.tags);
         let call = clients.ec2().await?.create_vpc();
         let call = call.cidr_block(&inputs.cidr).tag_specifications(tags);
@@ -88,34 +111,25 @@ impl Resource for Vpc {
         Ok(id)
     }
 
-    async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
-        let seen = find(&[target], "vpc-id", |filters| list(clients, filters)).await;
-        let (id, live) = own(seen)?.ok_or_else(|| vanished(target))?;
+    async fn update(clients: &Clients, id: &str, live: &Outputs, inputs: &Inputs) -> Answer {
         if !(live.dns_support && live.dns_hostnames) {
-            switch_dns_on(clients, &id).await?;
+            switch_dns_on(clients, id).await?;
         }
-        tags::align(clients, &id, &inputs.tags, &live.tags).await
+        tags::align(clients, id, &inputs.tags, &live.tags).await
     }
 
-    async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
-        let seen = find(&[target], "vpc-id", |filters| list(clients, filters)).await;
-        let Some(id) = ours(seen)? else {
-            return Ok(());
-        };
-        let sent = clients.ec2().await?.delete_vpc().vpc_id(&id).send().await;
+    async fn delete(clients: &Clients, mark: &Mark, id: &str, _: &Outputs) -> Answer {
+        let sent = clients.ec2().await?.delete_vpc().vpc_id(id).send().await;
         let in_use = sent.as_ref().is_err_and(is_in_use);
-        match deleted("ec2:DeleteVpc", sent) {
-            Err(error) if in_use => {
-                let mark = Mark::of(target)?;
-                Err(Box::pin(name_contents(clients, &mark, &id, error)).await)
-            }
+        match deleted("ec2:DeleteVpc", GONE, sent) {
+            Err(error) if in_use => Err(Box::pin(name_contents(clients, mark, id, error)).await),
             other => other,
         }
     }
 }
 
 /// One attribute a call, and names need the DNS itself.
-async fn switch_dns_on(clients: &Clients, id: &str) -> Result<(), ResourceError> {
+async fn switch_dns_on(clients: &Clients, id: &str) -> Answer {
     let on = || AttributeBooleanValue::builder().value(true).build();
     let ec2 = clients.ec2().await?;
     let support = ec2.modify_vpc_attribute().vpc_id(id).enable_dns_support(on());
@@ -125,14 +139,14 @@ async fn switch_dns_on(clients: &Clients, id: &str) -> Result<(), ResourceError>
 }
 
 /// Whether DNS and names are on, as no list tells; nothing if the VPC is gone.
-async fn dns(clients: &Clients, id: &str) -> Result<Option<(bool, bool)>, ResourceError> {
+async fn dns(clients: &Clients, id: &str) -> Answer<Option<(bool, bool)>> {
     let ec2 = clients.ec2().await?;
     let ask = |name| ec2.describe_vpc_attribute().vpc_id(id).attribute(name).send();
     let asked = futures::try_join!(
         ask(VpcAttributeName::EnableDnsSupport),
         ask(VpcAttributeName::EnableDnsHostnames)
     );
-    if asked.as_ref().is_err_and(is_gone) {
+    if asked.as_ref().is_err_and(|error| error.code() == Some(GONE)) {
         return Ok(None);
     }
     let (support, names) = read("ec2:DescribeVpcAttribute", asked)?;
@@ -141,33 +155,4 @@ async fn dns(clients: &Clients, id: &str) -> Result<Option<(bool, bool)>, Resour
         on(support.enable_dns_support),
         on(names.enable_dns_hostnames),
     )))
-}
-
-async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Outputs>>, ResourceError> {
-    let call = clients.ec2().await?.describe_vpcs().set_filters(Some(filters));
-    let found = call.into_paginator().items().send().collect().await;
-    let vpcs: Vec<aws_sdk_ec2::types::Vpc> = read("ec2:DescribeVpcs", found)?;
-    let items = vpcs.into_iter().filter_map(|vpc| {
-        let id = vpc.vpc_id?;
-        Some(async move {
-            let Some((dns_support, dns_hostnames)) = dns(clients, &id).await? else {
-                return Ok::<_, ResourceError>(None);
-            };
-            let tags = tags::read(vpc.tags);
-            let outputs = Outputs {
-                id: id.clone(),
-                cidr: vpc.cidr_block.unwrap_or_default(),
-                dns_support,
-                dns_hostnames,
-                tags: tags.clone(),
-            };
-            Ok(Some(Item {
-                id,
-                tags,
-                readiness: readiness(vpc.state.as_ref().map(VpcState::as_str)),
-                outputs,
-            }))
-        })
-    });
-    Ok(try_join_all(items).await?.into_iter().flatten().collect())
 }

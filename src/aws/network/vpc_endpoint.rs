@@ -1,18 +1,21 @@
 use std::collections::BTreeSet;
 
-use aws_sdk_ec2::types::{Filter, ResourceType, State, VpcEndpointType};
+use aws_sdk_ec2::{
+    error::ProvideErrorMetadata as _,
+    types::{Filter, ResourceType, State, VpcEndpointType},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::{
     Clients,
-    error::{is_gone, read, written},
-    find::{Item, find, own, readiness},
+    error::{Answer, read, written},
+    find::{Item, Listed, readiness},
     idempotency::token,
     tags::{self, Mark, Tags},
 };
-use super::{NETWORK, field, force, vanished};
-use crate::resource::{Cause, Change, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed};
+use super::{NETWORK, field, force};
+use crate::resource::{Cause, Change, Readiness, ResourceError, Target, Traits};
 
 /// The way to a service of AWS that does not leave its network.
 pub(in crate::aws) struct VpcEndpoint;
@@ -39,7 +42,7 @@ pub(in crate::aws) struct Outputs {
     tags: Tags,
 }
 
-impl Resource for VpcEndpoint {
+impl Listed for VpcEndpoint {
     const KIND: &'static str = "aws.vpc_endpoint";
     const DOCUMENTATION: &'static str = "A gateway endpoint of AWS: the way from a VPC to a service that needs neither NAT nor internet; costs nothing.\n\
         vpcId: the VPC.\n\
@@ -47,8 +50,8 @@ impl Resource for VpcEndpoint {
         routeTableIds: the route tables that it adds its routes to; changed in place.\n\
         tags: more tags for it; changed in place.";
     const TRAITS: Traits = NETWORK;
+    const BY_ID: &'static str = "vpc-endpoint-id";
 
-    type Cloud = Clients;
     type Inputs = Inputs;
     type Outputs = Outputs;
 
@@ -69,19 +72,15 @@ impl Resource for VpcEndpoint {
         change
     }
 
-    async fn observe(
-        clients: &Clients,
-        targets: &[Typed<'_, Inputs>],
-    ) -> Vec<Result<Option<Seen<Outputs>>, ResourceError>> {
-        let targets: Vec<&Target> = targets.iter().map(|typed| typed.target).collect();
-        find(&targets, "vpc-endpoint-id", |filters| list(clients, filters)).await
+    async fn list(clients: &Clients, filters: Vec<Filter>) -> Answer<Vec<Item<Outputs>>> {
+        let call = clients.ec2().await?.describe_vpc_endpoints();
+        let call = call.set_filters(Some(filters));
+        let found = call.into_paginator().items().send().collect().await;
+        let endpoints: Vec<aws_sdk_ec2::types::VpcEndpoint> = read("ec2:DescribeVpcEndpoints", found)?;
+        Ok(endpoints.into_iter().filter_map(item).collect())
     }
 
-    async fn create(
-        clients: &Clients,
-        target: &Target,
-        inputs: &Inputs,
-    ) -> Result<Option<String>, ResourceError> {
+    async fn create(clients: &Clients, target: &Target, inputs: &Inputs) -> Answer<Option<String>> {
         let tags = Mark::of(target)?.specification(ResourceType::VpcEndpoint, &inputs.tags);
         let service = format!("com.amazonaws.{}.{}", clients.region().await?, inputs.service);
         let call = clients.ec2().await?.create_vpc_endpoint();
@@ -94,26 +93,25 @@ impl Resource for VpcEndpoint {
         Ok(made.vpc_endpoint.and_then(|endpoint| endpoint.vpc_endpoint_id))
     }
 
-    async fn update(clients: &Clients, target: &Target, inputs: &Inputs) -> Result<(), ResourceError> {
-        let (id, live) = one(clients, target).await?.ok_or_else(|| vanished(target))?;
+    async fn update(clients: &Clients, id: &str, live: &Outputs, inputs: &Inputs) -> Answer {
         let (old, new) = (&live.route_table_ids, &inputs.route_table_ids);
         if old != new {
-            let call = clients.ec2().await?.modify_vpc_endpoint().vpc_endpoint_id(&id);
+            let call = clients.ec2().await?.modify_vpc_endpoint().vpc_endpoint_id(id);
             let call = call.set_add_route_table_ids(only(new, old));
             let call = call.set_remove_route_table_ids(only(old, new));
             written("ec2:ModifyVpcEndpoint", call.send().await)?;
         }
-        tags::align(clients, &id, &inputs.tags, &live.tags).await
+        tags::align(clients, id, &inputs.tags, &live.tags).await
     }
 
-    async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
-        let Some((id, _)) = one(clients, target).await? else {
-            return Ok(());
-        };
-        let call = clients.ec2().await?.delete_vpc_endpoints().vpc_endpoint_ids(&id);
+    async fn delete(clients: &Clients, _: &Mark, id: &str, _: &Outputs) -> Answer {
+        let call = clients.ec2().await?.delete_vpc_endpoints().vpc_endpoint_ids(id);
         // The call succeeds even where nothing was deleted, and says so item by item.
         let sent = call.send().await;
-        if sent.as_ref().is_err_and(is_gone) {
+        if sent
+            .as_ref()
+            .is_err_and(|error| error.code().is_some_and(is_the_endpoint_gone))
+        {
             return Ok(());
         }
         let answer = written("ec2:DeleteVpcEndpoints", sent)?;
@@ -138,18 +136,6 @@ fn is_the_endpoint_gone(code: &str) -> bool {
 fn only(one: &BTreeSet<String>, other: &BTreeSet<String>) -> Option<Vec<String>> {
     let only: Vec<String> = one.difference(other).cloned().collect();
     (!only.is_empty()).then_some(only)
-}
-
-async fn one(clients: &Clients, target: &Target) -> Result<Option<(String, Outputs)>, ResourceError> {
-    own(find(&[target], "vpc-endpoint-id", |filters| list(clients, filters)).await)
-}
-
-async fn list(clients: &Clients, filters: Vec<Filter>) -> Result<Vec<Item<Outputs>>, ResourceError> {
-    let call = clients.ec2().await?.describe_vpc_endpoints();
-    let call = call.set_filters(Some(filters));
-    let found = call.into_paginator().items().send().collect().await;
-    let endpoints: Vec<aws_sdk_ec2::types::VpcEndpoint> = read("ec2:DescribeVpcEndpoints", found)?;
-    Ok(endpoints.into_iter().filter_map(item).collect())
 }
 
 fn item(endpoint: aws_sdk_ec2::types::VpcEndpoint) -> Option<Item<Outputs>> {
@@ -185,12 +171,7 @@ fn item(endpoint: aws_sdk_ec2::types::VpcEndpoint) -> Option<Item<Outputs>> {
         state,
         tags: tags.clone(),
     };
-    Some(Item {
-        id,
-        tags,
-        readiness,
-        outputs,
-    })
+    Some(Item::new(id, tags, readiness, outputs))
 }
 
 #[cfg(test)]

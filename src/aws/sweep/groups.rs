@@ -119,6 +119,7 @@ fn naming(own: &str, rules: &[IpPermission], ours: &BTreeSet<String>) -> Vec<IpP
 pub(super) async fn remove(clients: &Clients, id: &str) -> Result<(), ResourceError> {
     deleted(
         "ec2:DeleteSecurityGroup",
+        "InvalidGroup.NotFound",
         clients
             .ec2()
             .await?
@@ -143,6 +144,7 @@ pub(super) async fn disentangle(
         let call = ec2.revoke_security_group_ingress().group_id(id);
         deleted(
             "ec2:RevokeSecurityGroupIngress",
+            "InvalidPermission.NotFound",
             call.set_ip_permissions(Some(in_)).send().await,
         )?;
     }
@@ -150,6 +152,7 @@ pub(super) async fn disentangle(
         let call = ec2.revoke_security_group_egress().group_id(id);
         deleted(
             "ec2:RevokeSecurityGroupEgress",
+            "InvalidPermission.NotFound",
             call.set_ip_permissions(Some(out)).send().await,
         )?;
     }

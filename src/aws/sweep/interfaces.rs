@@ -92,6 +92,7 @@ pub(super) async fn remove(clients: &Clients, id: &str) -> Result<(), ResourceEr
     let call = clients.ec2().await?.delete_network_interface();
     deleted(
         "ec2:DeleteNetworkInterface",
+        "InvalidNetworkInterfaceID.NotFound",
         call.network_interface_id(id).send().await,
     )
 }

@@ -153,6 +153,7 @@ pub(super) async fn remove_classic(clients: &Clients, name: &str) -> Result<(), 
     let call = clients.elb().await?.delete_load_balancer();
     deleted(
         "elasticloadbalancing:DeleteLoadBalancer",
+        "LoadBalancerNotFound",
         call.load_balancer_name(name).send().await,
     )
 }
@@ -162,6 +163,7 @@ pub(super) async fn remove(clients: &Clients, arn: &str) -> Result<(), ResourceE
     let call = clients.elbv2().await?.delete_load_balancer();
     deleted(
         "elasticloadbalancing:DeleteLoadBalancer",
+        "LoadBalancerNotFound",
         call.load_balancer_arn(arn).send().await,
     )
 }
@@ -171,6 +173,7 @@ pub(super) async fn remove_targets(clients: &Clients, arn: &str) -> Result<(), R
     let call = clients.elbv2().await?.delete_target_group();
     deleted(
         "elasticloadbalancing:DeleteTargetGroup",
+        "TargetGroupNotFound",
         call.target_group_arn(arn).send().await,
     )
 }

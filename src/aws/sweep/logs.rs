@@ -49,7 +49,8 @@ fn judge(scope: &Scope, name: String, tags: &Tags) -> Piece {
 /// Deletes one log group with what is in it.
 pub(super) async fn remove(clients: &Clients, name: &str) -> Result<(), ResourceError> {
     let call = clients.logs().await?.delete_log_group();
-    deleted("logs:DeleteLogGroup", call.log_group_name(name).send().await)
+    let sent = call.log_group_name(name).send().await;
+    deleted("logs:DeleteLogGroup", "ResourceNotFoundException", sent)
 }
 
 #[cfg(test)]

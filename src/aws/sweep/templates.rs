@@ -36,6 +36,7 @@ pub(super) async fn remove(clients: &Clients, id: &str) -> Result<(), ResourceEr
     let call = clients.ec2().await?.delete_launch_template();
     deleted(
         "ec2:DeleteLaunchTemplate",
+        "InvalidLaunchTemplateId.NotFound",
         call.launch_template_id(id).send().await,
     )
 }

@@ -68,6 +68,7 @@ fn judge(scope: &Scope, volume: &Volume) -> Option<Piece> {
 pub(super) async fn remove(clients: &Clients, id: &str) -> Result<(), ResourceError> {
     deleted(
         "ec2:DeleteVolume",
+        "InvalidVolume.NotFound",
         clients.ec2().await?.delete_volume().volume_id(id).send().await,
     )
 }

@@ -184,6 +184,20 @@ def endpoint_states(account, call, result):
         endpoint["State"] = account.part(States, call.region).endpoints.get(endpoint["VpcEndpointId"], endpoint["State"])
 
 
+@after("ec2", "ModifyVpcEndpoint")
+def endpoint_routes(account, call, result):
+    """moto notes which tables a gateway endpoint is for, and leaves the routes in them as they were."""
+    identity = call.parameters["VpcEndpointId"]
+    endpoints = account.moto_do("ec2", "DescribeVpcEndpoints", call.region)["VpcEndpoints"]
+    service = next(e["ServiceName"] for e in endpoints if e["VpcEndpointId"] == identity)
+    lists = account.moto_do("ec2", "DescribeManagedPrefixLists", call.region)["PrefixLists"]
+    to = {"DestinationPrefixListId": next(one["PrefixListId"] for one in lists if one["PrefixListName"] == service)}
+    for table in call.parameters.get("AddRouteTableIds", []):
+        account.moto_do("ec2", "CreateRoute", call.region, RouteTableId=table, GatewayId=identity, **to)
+    for table in call.parameters.get("RemoveRouteTableIds", []):
+        account.moto_do("ec2", "DeleteRoute", call.region, RouteTableId=table, **to)
+
+
 @after("ec2", "DescribeNetworkInterfaces")
 def managed_interfaces(account, call, result):
     managed = account.part(States, call.region).managed
