@@ -1,5 +1,7 @@
 //! A real kind cluster: real kubelets, the real operator, Prometheus and Alertmanager; killed at random, and back to nothing.
 
+mod queries;
+
 use std::{
     env, fs,
     os::unix::fs::symlink,
@@ -166,6 +168,7 @@ fn a_kind_cluster_is_made_killed_five_times_proven_broken_mended_and_wholly_remo
     assert!(found["summary"]["pass"].as_u64().unwrap() > 30, "{found:#}");
 
     shop.stackup(&["diff", "--exit-code"]).ends(0).says("No changes");
+    queries::all_are_answered(&shop);
 
     shop.kubectl(&[
         "-n",
