@@ -299,7 +299,7 @@ fn webhook_ca(e: &Evidence, _: &'static str) -> Outcome {
     )
 }
 
-/// Rules that were stored before the operator ran, as in a stack that is being made, nobody could ask it about.
+/// Rules that were stored while no operator ran, nobody could ask it about.
 fn webhook_stamp(e: &Evidence, _: &'static str) -> Outcome {
     webhooks(e)?;
     let (operator, _) = operator(e)?;

@@ -55,13 +55,21 @@ impl Style {
         console::truncate_str(text, columns, self.ellipsis()).into_owned()
     }
 
-    /// Cut in the middle to at most `columns`: both ends of an address tell something.
+    /// Cut in the middle to at most `columns`: both ends of an address tell something. The domain of a name goes first,
+    /// as many names have the same.
     pub(super) fn fit_middle(&self, text: &str, columns: usize) -> String {
-        let characters: Vec<char> = text.chars().collect();
         let cut = self.ellipsis();
         if width(text) <= columns || columns <= cut.len() + 2 {
             return self.fit(text, columns);
         }
+        let name = text.rfind('/').map_or(0, |slash| slash + 1);
+        let label = text.split_at(name).1.find('.').unwrap_or(text.len() - name);
+        let (text, domain) = text.split_at(name + label);
+        let text = format!("{text}{}", if domain.is_empty() { "" } else { cut });
+        if width(&text) <= columns {
+            return text;
+        }
+        let characters: Vec<char> = text.chars().collect();
         let room = columns - width(cut);
         let tail = room * 2 / 3;
         let head: String = characters.iter().take(room - tail).collect();
@@ -160,6 +168,13 @@ mod tests {
             ("k8s/monito…/monitoring-grafana", 30)
         );
         assert_eq!(RICH.fit_middle("short", 30), "short");
+        let definition = "k8s/CustomResourceDefinition/probes.monitoring.coreos.com";
+        assert_eq!(RICH.fit_middle(definition, 60), definition);
+        assert_eq!(
+            RICH.fit_middle(definition, 40),
+            "k8s/CustomResourceDefinition/probes…"
+        );
+        assert_eq!(RICH.fit_middle(definition, 30), "k8s/Custom…eDefinition/probes…");
     }
 
     #[test]

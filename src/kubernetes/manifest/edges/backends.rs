@@ -12,7 +12,7 @@ use crate::{
     model::Until,
 };
 
-/// Requests for some objects that fail unless a program of the stack answers.
+/// Requests for some objects that a program of the stack must answer first, or that it would not see.
 #[derive(Debug)]
 pub(super) struct Gate<'a> {
     /// What asks: a webhook configuration or a CRD.
@@ -25,7 +25,7 @@ pub(super) struct Gate<'a> {
 #[derive(Debug)]
 enum Concerns<'a> {
     /// What the rules of a webhook name.
-    Rules(&'a [Value]),
+    Rules(Vec<&'a Value>),
     /// Every object of a type whose versions are converted.
     Type(GroupKind),
 }
@@ -44,15 +44,14 @@ pub(super) fn infer<'a>(index: &Index<'a>, edges: &mut Edges) -> Vec<Gate<'a>> {
                     continue;
                 };
                 wait(number, service, &backends, edges);
-                // Kubernetes' own default is Fail.
-                if text_at(webhook, &["failurePolicy"]) != Some("Ignore") {
-                    let concerns = Concerns::Rules(list_at(webhook, &["rules"]));
-                    gates.push(Gate {
-                        by: number,
-                        backends,
-                        concerns,
-                    });
-                }
+                // Kubernetes' own default is Fail. Where a webhook may be ignored, only what it names waits for it.
+                let ignored = text_at(webhook, &["failurePolicy"]) == Some("Ignore");
+                let rules = list_at(webhook, &["rules"]).iter();
+                gates.push(Gate {
+                    by: number,
+                    backends,
+                    concerns: Concerns::Rules(rules.filter(|rule| !(ignored && is_wide(rule))).collect()),
+                });
             }
         } else if object.is("apiregistration.k8s.io", "APIService") {
             if let Some((service, backends)) =
@@ -90,7 +89,15 @@ fn is_configuration(object: &Object) -> bool {
         || object.is("admissionregistration.k8s.io", "ValidatingWebhookConfiguration")
 }
 
-/// What a gate would stop waits for its backend, except what the backend itself needs: that must pass before.
+/// Whether a rule of a webhook names no types, but all of a group or of the cluster.
+fn is_wide(rule: &Value) -> bool {
+    ["apiGroups", "resources"]
+        .iter()
+        .any(|key| texts(rule, &[key]).any(|named| named.starts_with('*')))
+}
+
+/// What a gate would stop, or let pass unseen, waits for the gate and its backend, except what the backend itself
+/// needs: that must pass before.
 pub(super) fn intercept(index: &Index<'_>, types: &Types, gates: &[Gate<'_>], edges: &mut Edges) {
     for gate in gates.iter().filter(|gate| !gate.backends.is_empty()) {
         let mut before = gate.backends.clone();
@@ -98,6 +105,7 @@ pub(super) fn intercept(index: &Index<'_>, types: &Types, gates: &[Gate<'_>], ed
         let before = edges.closure(&before);
         for (number, item) in index.iter() {
             if before.get(number) != Some(&true) && gate.concerns.object(&item.object, types) {
+                edges.need(number, gate.by, Until::Applied);
                 for backend in &gate.backends {
                     edges.need(number, *backend, Until::Ready);
                 }

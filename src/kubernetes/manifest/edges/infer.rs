@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_webhook_waits_for_its_backend_and_what_it_guards_waits_only_if_it_must() {
+    fn a_webhook_waits_for_its_backend_and_what_it_guards_or_only_looks_at_by_name_waits_for_it() {
         let own = [
             "ValidatingWebhookConfiguration/w -> x/Service/s",
             "ValidatingWebhookConfiguration/w => x/Deployment/d",
@@ -370,12 +370,23 @@ mod tests {
         let deletes = "{operations: [DELETE], apiGroups: [''], apiVersions: [v1], resources: [configmaps]}";
         assert_eq!(webhook("Ignore", all), own);
         assert_eq!(webhook("Fail", deletes), own);
-        assert_eq!(webhook("Fail", maps)[2..], ["z/ConfigMap/c => x/Deployment/d"]);
+        // One that may be ignored would otherwise not see what is written before it answers.
+        for policy in ["Fail", "Ignore"] {
+            assert_eq!(
+                webhook(policy, maps)[2..],
+                [
+                    "z/ConfigMap/c -> ValidatingWebhookConfiguration/w",
+                    "z/ConfigMap/c => x/Deployment/d"
+                ]
+            );
+        }
         // Neither the backend nor what it needs waits for it.
         assert_eq!(
             webhook("Fail", all)[2..],
             [
+                "z/ConfigMap/c -> ValidatingWebhookConfiguration/w",
                 "z/ConfigMap/c => x/Deployment/d",
+                "z/Service/other -> ValidatingWebhookConfiguration/w",
                 "z/Service/other => x/Deployment/d"
             ]
         );

@@ -1,5 +1,7 @@
 //! A real kind cluster: real kubelets, the real operator, Prometheus and Alertmanager; killed at random, and back to nothing.
 
+mod queries;
+
 use std::{
     env, fs,
     os::unix::fs::symlink,
@@ -166,6 +168,13 @@ fn a_kind_cluster_is_made_killed_five_times_proven_broken_mended_and_wholly_remo
     assert!(found["summary"]["pass"].as_u64().unwrap() > 30, "{found:#}");
 
     shop.stackup(&["diff", "--exit-code"]).ends(0).says("No changes");
+    let seen = r#"--output=jsonpath={range .items[*]}{.metadata.name}: {.metadata.annotations.prometheus-operator-validated}{"\n"}{end}"#;
+    let rules = shop.kubectl(&["get", "prometheusrules", "--namespace=monitoring", seen]);
+    assert!(
+        !rules.is_empty() && rules.lines().all(|rule| rule.ends_with(": true")),
+        "unseen by the webhook: {rules}"
+    );
+    queries::all_are_answered(&shop);
 
     shop.kubectl(&[
         "-n",
