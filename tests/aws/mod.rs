@@ -8,9 +8,12 @@ mod double;
 mod eks;
 mod errand;
 mod hop;
+mod kubectl;
+mod leaving;
 mod policy;
 mod preflight;
 mod road;
+mod shapes;
 mod state;
 mod sweep;
 
