@@ -127,7 +127,7 @@ fn waiting(
                 .get(&address)
                 .and_then(|found| found.remembered.as_ref());
             let needs = remembered.map(|before| needs(&before.needs, &before.refers));
-            //BROKEN open.extend(needs.into_iter().flatten().map(|need| need.address));
+            open.extend(needs.into_iter().flatten().map(|need| need.address));
         }
     }
     waiting

@@ -666,10 +666,11 @@ async fn what_the_way_into_a_cluster_needed_stays_until_nobody_goes_that_way() {
         Vec::new(),
     ));
     go(&cloud, &wanted, &mut store).await;
+    cloud.fails("delete fake.object/out-balancer-api", Cause::Transient, 2, false);
     cloud.calls.lock().unwrap().clear();
     assert_eq!(go(&cloud, &[], &mut store).await.report.outcome, Outcome::Done);
     let writes = cloud.writes();
-    let at = |what: &str| writes.iter().position(|write| write == what).unwrap();
+    let at = |what: &str| writes.iter().rposition(|write| write == what).unwrap();
     assert!(
         at("delete fake.object/out-balancer-api") < at("delete fake.cluster/a-right"),
         "{writes:?}"
