@@ -32,7 +32,7 @@ async fn things(double: &Double) -> BTreeMap<String, Vec<String>> {
 fn planned(sandbox: &Sandbox) -> BTreeSet<String> {
     let diff = sandbox.stackup(&["diff", "--output", "json"]).ends(0);
     let plan: Value = serde_json::from_str(&diff.stdout).unwrap();
-    let steps = plan["steps"].as_array().unwrap().iter();
+    let steps = plan["changes"].as_array().unwrap().iter();
     let told = |step: &Value| {
         format!(
             "{} {}",
@@ -40,8 +40,7 @@ fn planned(sandbox: &Sandbox) -> BTreeSet<String> {
             step["address"].as_str().unwrap()
         )
     };
-    let steps = steps.map(told);
-    steps.filter(|step| !step.starts_with("unchanged ")).collect()
+    steps.map(told).collect()
 }
 
 fn set(of: &[&str]) -> BTreeSet<String> {
