@@ -235,6 +235,10 @@ async fn a_stack_whose_state_is_lost_is_reaped_with_all_that_people_put_into_it_
     let nodes = kubectl(&double, &sandbox, &["get", "nodes", "-o", "name"]);
     assert_eq!(nodes.lines().count(), 1);
     std::fs::remove_dir_all(sandbox.path(".stackup")).unwrap();
+    // Longer than it takes to come to the next step.
+    double
+        .set(json!({"durations": {"nodegroupDelete": 1500, "clusterDelete": 1500}}))
+        .await;
     let reaped = sandbox.stackup(&["reap", "--stack", "small", "--yes"]).ends(0);
     assert_eq!(double.account().await, NOTHING, "{}", reaped.all());
     // Each step waits until the one before is over, and is not refused before that.

@@ -23,7 +23,9 @@ async fn things(double: &Double) -> BTreeMap<String, Vec<String>> {
         let (kind, id) = one.split_once(' ').unwrap();
         things.entry(kind.to_owned()).or_default().push(id.to_owned());
     }
-    things.values_mut().for_each(|ids| ids.sort());
+    for ids in things.values_mut() {
+        ids.sort();
+    }
     things
 }
 

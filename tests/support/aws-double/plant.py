@@ -78,5 +78,5 @@ def role(account, region, given):
 
 def log_group_deleted(account, region, given):
     """A log group (name) that somebody deletes by hand."""
-    account.moto_do("logs", "DeleteLogGroup", region, logGroupName=given["name"])
+    account.do("logs", "DeleteLogGroup", region, logGroupName=given["name"])
     return {}
