@@ -20,6 +20,8 @@ pub struct Audited {
     pub cluster: Option<String>,
     /// The id of the VPC that the cluster was in.
     pub vpc: Option<String>,
+    /// Whether the cluster wrote logs.
+    pub logs: bool,
 }
 
 /// One thing that is left.
@@ -47,7 +49,7 @@ pub async fn audit(clients: &Clients, of: &Audited) -> Result<Vec<Left>, Resourc
         let Some(cluster) = &of.cluster else {
             return Ok(Vec::new());
         };
-        let scope = sweep::Scope::of(clients, &of.uid, cluster, of.vpc.as_deref()).await?;
+        let scope = sweep::Scope::of(clients, &of.uid, cluster, of.vpc.as_deref(), of.logs).await?;
         Ok(sweep::look(clients, &scope).await?.pieces)
     };
     let (region, things, pieces, groups) = futures::try_join!(

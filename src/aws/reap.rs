@@ -149,10 +149,10 @@ fn resource(name: &str, uid: &str, thing: &Thing) -> Option<(Address, Remembered
     if let (Some(identity), "aws.iam_role") = (identity.as_object_mut(), kind.as_str()) {
         identity.insert("name".to_owned(), json!(thing.id));
     }
-    Some((
-        address,
-        remembered(kind, identity, Some(thing.id.clone()), thing.outputs.clone()),
-    ))
+    // All others have an ARN as id, which their lists do not tell: with another one they would count as made anew by
+    // someone else, and nobody would wait until they are gone.
+    let id = thing.kind.starts_with("ec2:").then(|| thing.id.clone());
+    Some((address, remembered(kind, identity, id, thing.outputs.clone())))
 }
 
 fn remembered(kind: String, identity: Value, id: Option<String>, outputs: Value) -> Remembered {
@@ -183,7 +183,8 @@ fn leftovers(name: &str, uid: &str, things: &[Thing]) -> Option<(Address, Rememb
     let address = Address::new(sweep::KIND, name);
     let identity = json!({"stack": name, "uid": uid, "address": address});
     let cluster = cluster.map_or(name, |cluster| cluster.id.as_str());
-    let outputs = json!({"cluster": cluster, "vpcId": vpc, "subnetIds": subnets});
+    let logs = of_kind(things, "logs:log-group").next().is_some();
+    let outputs = json!({"cluster": cluster, "vpcId": vpc, "subnetIds": subnets, "logs": logs});
     Some((
         address,
         remembered(sweep::KIND.to_owned(), identity, None, outputs),
@@ -302,6 +303,7 @@ mod tests {
         let role = &stack.resources[&Address::new("aws.iam_role", "nodes")];
         assert_eq!(role.identity["name"], "demo-u-nodes");
         assert_eq!(role.identity["address"], "aws.iam_role/nodes");
+        assert_eq!(role.id, None, "its id is an ARN, and only its name is told");
         let vpc = &stack.resources[&Address::new("aws.vpc", "main")];
         assert_eq!(
             (vpc.id.as_deref(), vpc.identity.get("name")),
@@ -371,7 +373,7 @@ mod tests {
         let swept = &stack.resources[&Address::new(sweep::KIND, "demo")];
         assert_eq!(
             swept.outputs,
-            json!({"cluster": "demo", "vpcId": "vpc-1", "subnetIds": []})
+            json!({"cluster": "demo", "vpcId": "vpc-1", "subnetIds": [], "logs": false})
         );
         let alone = gather(vec![thing("iam:role", "r", "aws.iam_role/r", "u")], noon()).remove(0);
         assert_eq!(alone.resources.len(), 1);

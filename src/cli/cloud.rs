@@ -166,22 +166,18 @@ pub(super) async fn audit(session: &Session, vpc: Option<String>) -> Result<(), 
         return Ok(());
     };
     let patient = Clients::patient(Some(eks.region.clone()));
-    nothing_left(&patient, &session.run.stack.uid, &session.opened.model.name, vpc).await
+    let of = Audited {
+        uid: session.run.stack.uid.clone(),
+        cluster: Some(session.opened.model.name.clone()),
+        vpc,
+        logs: !eks.logs.is_empty(),
+    };
+    nothing_left(&patient, &session.opened.model.name, &of).await
 }
 
-/// The same for a stack of this uid, whose cluster has the stack's name.
-pub(super) async fn nothing_left(
-    clients: &Clients,
-    uid: &str,
-    name: &str,
-    vpc: Option<String>,
-) -> Result<(), CliError> {
-    let of = Audited {
-        uid: uid.to_owned(),
-        cluster: Some(name.to_owned()),
-        vpc,
-    };
-    let left = aws::audit(clients, &of).await.map_err(|error| {
+/// The same for a stack of this name, wherever what is known of it comes from.
+pub(super) async fn nothing_left(clients: &Clients, name: &str, of: &Audited) -> Result<(), CliError> {
+    let left = aws::audit(clients, of).await.map_err(|error| {
         let mut told = CliError::from(error);
         told.message = format!(
             "everything was deleted, and whether something is left could not be read: {}",
@@ -192,7 +188,11 @@ pub(super) async fn nothing_left(
     if left.is_empty() {
         return Ok(());
     }
-    let mut error = CliError::new(Exit::Failed, format!("{} things of {name} are left", left.len()));
+    let message = match left.len() {
+        1 => format!("1 thing of {name} is left"),
+        many => format!("{many} things of {name} are left"),
+    };
+    let mut error = CliError::new(Exit::Failed, message);
     error.causes = left.iter().map(line).collect();
     Err(error.hint(
         "delete them, or what keeps them, and run 'stackup destroy' again: it ends when nothing is left",

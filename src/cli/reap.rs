@@ -18,7 +18,7 @@ use super::{
     signals,
 };
 use crate::{
-    aws::{self, Clients, Tagged},
+    aws::{self, Audited, Clients, Tagged},
     engine::{Canceller, Run, execute, plan, refresh},
     model::{Events, Outcome, Secret, Verb},
     output::{self, Ending},
@@ -98,6 +98,10 @@ impl Reap {
         })?;
         let mut store = FileStore::new(folder.path().to_owned(), &stack.name);
         store.lock(&holder("reap"))?;
+        let logs = stack
+            .resources
+            .keys()
+            .any(|address| address.as_str().starts_with("aws.log_group/"));
         let mut snapshot = Snapshot::new(&stack.name, stack.uid.clone(), random(16)?);
         snapshot.resources = stack
             .resources
@@ -156,7 +160,13 @@ impl Reap {
             return Ok(super::apply::exit(&executed.report));
         }
         let patient = Clients::patient(self.region.clone());
-        cloud::nothing_left(&patient, &stack.uid, &stack.name, None).await?;
+        let of = Audited {
+            uid: stack.uid,
+            cluster: Some(stack.name.clone()),
+            vpc: None,
+            logs,
+        };
+        cloud::nothing_left(&patient, &stack.name, &of).await?;
         Ok(Exit::Done)
     }
 }

@@ -72,10 +72,14 @@ pub(super) fn tell(run: &Run, refreshed: &Refreshed) {
         if addresses.len() > NAMED {
             names.push(format!("{} more", addresses.len() - NAMED));
         }
+        let (count, leave) = match addresses.len() {
+            1 => ("counts", "it leaves"),
+            _ => ("count", "they leave"),
+        };
         run.events.send(EventKind::Warning {
             address: Some(home.clone()),
             message: format!(
-                "{} could not be asked ({why}) and count as gone when it is deleted; what they leave outside is \
+                "{} could not be asked ({why}) and {count} as gone when this is deleted; what {leave} outside is \
                  looked for afterwards",
                 names.join(", ")
             ),

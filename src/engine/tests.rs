@@ -749,6 +749,34 @@ async fn what_goes_with_a_cluster_keeps_what_it_needs_until_then_and_not_what_st
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_way_into_a_cluster_needed_stays_until_nobody_goes_that_way() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let right = Address::new("fake.cluster", "a-right");
+    let mut wanted: Vec<Arc<Wanted>> = reached("small");
+    for of in &mut wanted {
+        if of.kind == "fake.api" {
+            Arc::make_mut(of).needs.push(Need::ready(right.clone()));
+        }
+    }
+    wanted.push(super::fake::wanted(
+        "fake.cluster",
+        "a-right",
+        json!({}),
+        Vec::new(),
+    ));
+    go(&cloud, &wanted, &mut store).await;
+    cloud.fails("delete fake.object/out-balancer-api", Cause::Transient, 2, false);
+    cloud.calls.lock().unwrap().clear();
+    assert_eq!(go(&cloud, &[], &mut store).await.report.outcome, Outcome::Done);
+    let writes = cloud.writes();
+    let at = |what: &str| writes.iter().rposition(|write| write == what).unwrap();
+    assert!(
+        at("delete fake.object/out-balancer-api") < at("delete fake.cluster/a-right"),
+        "{writes:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crash_after_the_delete_of_a_cluster_leaves_nothing_behind_that_lived_in_it() {
     let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
     go(&cloud, &reached("small"), &mut store).await;

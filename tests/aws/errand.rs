@@ -136,9 +136,17 @@ async fn carry_out(errand: Errand) -> Value {
     match errand {
         Errand::Run(order) => json!(child::run(&order).await),
         Errand::Audit { uid, cluster, vpc } => {
-            let left = aws::audit(&clients, &Audited { uid, cluster, vpc })
-                .await
-                .unwrap();
+            let left = aws::audit(
+                &clients,
+                &Audited {
+                    uid,
+                    cluster,
+                    vpc,
+                    logs: false,
+                },
+            )
+            .await
+            .unwrap();
             json!(
                 left.iter()
                     .map(|one| json!([one.kind, one.id, one.why, one.region]))

@@ -8,10 +8,13 @@ mod double;
 mod eks;
 mod errand;
 mod hop;
+mod kubectl;
+mod leaving;
 mod network;
 mod policy;
 mod preflight;
 mod road;
+mod shapes;
 mod state;
 mod sweep;
 

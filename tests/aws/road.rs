@@ -1,10 +1,7 @@
 //! The whole road to EKS and back with the real program, against the AWS double with a real API server behind its
 //! clusters. What holds here is not proven for AWS itself.
 
-use std::{
-    process::Command as Program,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -12,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     double::Double,
     hop::{Fault, Hop},
+    kubectl::kubectl,
 };
 use crate::support::{
     sandbox::{Running, Sandbox},
@@ -19,12 +17,12 @@ use crate::support::{
 };
 
 /// Real durations are hundreds of seconds.
-const SCALE: f64 = 0.002;
+pub(super) const SCALE: f64 = 0.002;
 
 /// One node group, no NAT gateway, nothing on it.
-const SMALL: &str = "name: small\ncluster:\n  provider: eks\n  region: eu-central-1\n  kubernetes: \"1.34\"\n  network: {zones: 2, nat: none}\n  nodeGroups:\n    - {name: workers, desired: 1}\nverify: off\n";
+pub(super) const SMALL: &str = "name: small\ncluster:\n  provider: eks\n  region: eu-central-1\n  kubernetes: \"1.34\"\n  network: {zones: 2, nat: none}\n  nodeGroups:\n    - {name: workers, desired: 1}\nverify: off\n";
 
-fn sandbox(double: &Double, stack: &str) -> Sandbox {
+pub(super) fn sandbox(double: &Double, stack: &str) -> Sandbox {
     let mut sandbox = Sandbox::new();
     for (name, value) in double.environment() {
         sandbox = sandbox.env(name, value);
@@ -97,20 +95,8 @@ async fn one_command_makes_everything_and_another_leaves_an_empty_account() {
         "{}",
         server.stdout
     );
-    sandbox.stackup(&["kubeconfig", "--write", "kubeconfig"]).ends(0);
-    let kubectl = tier::control_plane().unwrap().path("kubectl").clone();
-    let nodes = Program::new(kubectl)
-        .args(["--kubeconfig", "kubeconfig", "get", "nodes", "-o", "json"])
-        .current_dir(sandbox.path("."))
-        .envs(double.environment())
-        .output()
-        .unwrap();
-    assert!(
-        nodes.status.success(),
-        "{}",
-        String::from_utf8_lossy(&nodes.stderr)
-    );
-    let nodes: Value = serde_json::from_slice(&nodes.stdout).unwrap();
+    let nodes = kubectl(&double, &sandbox, &["get", "nodes", "-o", "json"]);
+    let nodes: Value = serde_json::from_str(&nodes).unwrap();
     assert_eq!(nodes["items"].as_array().unwrap().len(), 2);
     let token = sandbox.stackup(&["token"]).ends(0);
     let token: Value = serde_json::from_str(&token.stdout).unwrap();

@@ -18,6 +18,8 @@ pub(super) struct Network {
     public_nodes: bool,
     /// What gives nodes their way to the world.
     pub(super) routes: Vec<Address>,
+    /// The internet gateway, if it is one of ours.
+    pub(super) gateway: Option<Address>,
 }
 
 struct Zone {
@@ -64,6 +66,7 @@ impl Parts<'_> {
                     .collect(),
                 public_nodes: false,
                 routes: Vec::new(),
+                gateway: None,
             },
         }
     }
@@ -133,6 +136,7 @@ impl Parts<'_> {
             } else {
                 private
             },
+            gateway: Some(gateway),
         }
     }
 

@@ -138,8 +138,14 @@ impl Parts<'_> {
         let leftovers = self.add(
             "aws.leftovers",
             self.name,
-            json!({"cluster": self.name, "vpcId": network.vpc, "subnetIds": network.all_subnets()}),
-            Vec::new(),
+            json!({
+                "cluster": self.name,
+                "vpcId": network.vpc,
+                "subnetIds": network.all_subnets(),
+                "logs": !self.eks.logs.is_empty(),
+            }),
+            // A load balancer that is left has addresses, and with those the gateway cannot go.
+            network.gateway.iter().cloned().map(Need::applied).collect(),
         );
         // On the way down: the cluster, then what its controllers left, then the network.
         let mut needs = vec![Need::applied(leftovers)];

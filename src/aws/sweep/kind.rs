@@ -32,6 +32,8 @@ struct Of {
     vpc_id: String,
     #[serde(default)]
     subnet_ids: Vec<String>,
+    #[serde(default)]
+    logs: bool,
     #[serde(default, skip_serializing)]
     tags: Value,
 }
@@ -56,6 +58,7 @@ impl Kind for Leftovers {
          cluster: the cluster's name.\n\
          vpcId: the VPC that it was in.\n\
          subnetIds: its subnets, which are kept as long as something is left in them.\n\
+         logs: whether it writes logs; then a log group that it makes anew while it goes is deleted, too.\n\
          tags: not used, since nothing is made."
     }
 
@@ -170,7 +173,7 @@ impl Leftovers {
     }
 
     async fn scope(&self, target: &Target, of: &Of) -> Result<Scope, ResourceError> {
-        Scope::of(&self.0, &target.stack.uid, &of.cluster, Some(&of.vpc_id)).await
+        Scope::of(&self.0, &target.stack.uid, &of.cluster, Some(&of.vpc_id), of.logs).await
     }
 }
 
@@ -223,6 +226,7 @@ fn standing(wanted: &Of, before: &Of) -> Live {
         json!(before.subnet_ids),
         json!(wanted.subnet_ids),
     );
+    field(&mut change, "logs", json!(before.logs), json!(wanted.logs));
     Live {
         changes: change.fields,
         forces: change.forces,
@@ -259,7 +263,7 @@ mod tests {
     }
 
     fn of(cluster: &str) -> Value {
-        json!({"cluster": cluster, "vpcId": "vpc-1", "subnetIds": ["subnet-1"]})
+        json!({"cluster": cluster, "vpcId": "vpc-1", "subnetIds": ["subnet-1"], "logs": false})
     }
 
     fn observe(target: &Target) -> Observed {

@@ -7,10 +7,11 @@ use super::{
         tags::{Tags, UID},
     },
     Family, Fate, Piece, Scope,
+    scope::ClusterNow,
 };
 use crate::resource::ResourceError;
 
-/// The log group of this cluster, if it carries our mark; without it, it is named.
+/// The log group of this cluster, if it is ours or what the cluster made in its place; that of another stack is named.
 pub(super) async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Piece>, ResourceError> {
     let name = format!("/aws/eks/{}/cluster", scope.cluster);
     let logs = clients.logs().await?;
@@ -29,21 +30,26 @@ pub(super) async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Piece>,
         sent => read("logs:ListTagsForResource", sent)?,
     };
     let tags: Tags = told.tags.into_iter().flatten().collect();
-    Ok(vec![judge(scope, name, &tags)])
+    Ok(judge(scope, name, &tags).into_iter().collect())
 }
 
-fn judge(scope: &Scope, name: String, tags: &Tags) -> Piece {
-    let fate = if tags.get(UID) == Some(&scope.uid) {
-        Fate::Remove
-    } else {
-        Fate::Foreign("it does not carry the mark of this stack; the cluster may have made it anew while it was deleted".to_owned())
+fn judge(scope: &Scope, name: String, tags: &Tags) -> Option<Piece> {
+    // One of an earlier cluster of this name would have been refused as not ours, had this one written logs.
+    let ours_to_know = scope.logs && scope.cluster_now != ClusterNow::Another;
+    let fate = match tags.get(UID) {
+        Some(uid) if *uid == scope.uid => Fate::Remove,
+        None if ours_to_know && tags.is_empty() => Fate::Remove,
+        Some(_) | None if ours_to_know => {
+            Fate::Foreign("it does not carry the mark of this stack".to_owned())
+        }
+        Some(_) | None => return None,
     };
-    Piece {
+    Some(Piece {
         family: Family::LogGroup,
         about: name.clone(),
         id: name,
         fate,
-    }
+    })
 }
 
 /// Deletes one log group with what is in it.
@@ -61,14 +67,32 @@ mod tests {
     };
 
     #[test]
-    fn a_log_group_goes_only_with_our_mark() {
-        let fate =
-            |pairs: &[(&str, &str)]| judge(&scope(), "/aws/eks/demo/cluster".into(), &tags(pairs)).fate;
-        assert_eq!(fate(&[("stackup:uid", "u")]), Fate::Remove);
-        assert!(matches!(fate(&[]), Fate::Foreign(_)));
+    fn a_log_group_goes_with_our_mark_or_where_our_cluster_made_it_anew() {
+        let fate = |scope: &Scope, pairs: &[(&str, &str)]| {
+            judge(scope, "/aws/eks/demo/cluster".into(), &tags(pairs)).map(|piece| piece.fate)
+        };
+        let mark = [("stackup:uid", "u")];
+        let silent = Scope {
+            logs: false,
+            ..scope()
+        };
+        let elsewhere = Scope {
+            cluster_now: ClusterNow::Another,
+            ..scope()
+        };
+        for scope in [&scope(), &silent, &elsewhere] {
+            assert_eq!(fate(scope, &mark), Some(Fate::Remove));
+        }
+        assert_eq!(
+            fate(&scope(), &[]),
+            Some(Fate::Remove),
+            "made anew by the cluster"
+        );
         assert!(matches!(
-            fate(&[("kubernetes.io/cluster/demo", "owned")]),
-            Fate::Foreign(_)
+            fate(&scope(), &[("team", "audit")]),
+            Some(Fate::Foreign(_))
         ));
+        assert_eq!(fate(&silent, &[]), None, "of an earlier cluster");
+        assert_eq!(fate(&elsewhere, &[]), None, "of the one that stands");
     }
 }

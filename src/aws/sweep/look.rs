@@ -57,6 +57,10 @@ pub(super) async fn sweep(clients: &Clients, scope: &Scope, found: &Found) -> Re
     let loosened = join_all(groups.map(|group| groups::disentangle(clients, group, &ours))).await;
     let free = found.pieces.iter().filter(|piece| piece.fate == Fate::Remove);
     let removed = join_all(free.map(|piece| remove(clients, piece))).await;
+    // One that may not be removed does not keep the others: what waits for those that went is for a later pass.
+    if removed.iter().any(Result::is_ok) {
+        return Ok(());
+    }
     let failed = loosened.into_iter().chain(removed).filter_map(Result::err);
     // What a later pass can do is not worth an error.
     let mut failed = failed.filter(|error| error.cause != Cause::Transient);

@@ -16,6 +16,8 @@ pub(in crate::aws) struct Scope {
     pub(in crate::aws) vpc: Option<String>,
     /// Whether that VPC is the stack's own: then everything in it is worth a word.
     pub(in crate::aws) own: bool,
+    /// Whether it wrote logs: into a group of ours, and if it went after that group, into one that it made anew.
+    pub(in crate::aws) logs: bool,
     /// Whether there is such a cluster now.
     pub(in crate::aws) cluster_now: ClusterNow,
 }
@@ -39,6 +41,7 @@ impl Scope {
         uid: &str,
         cluster: &str,
         vpc: Option<&str>,
+        logs: bool,
     ) -> Result<Self, ResourceError> {
         let (own, cluster_now) = futures::try_join!(
             Box::pin(is_own(clients, uid, vpc)),
@@ -49,6 +52,7 @@ impl Scope {
             cluster: cluster.to_owned(),
             vpc: vpc.map(str::to_owned),
             own,
+            logs,
             cluster_now,
         })
     }
@@ -135,6 +139,7 @@ pub(super) mod tests {
             cluster: "demo".into(),
             vpc: Some("vpc-1".into()),
             own: true,
+            logs: true,
             cluster_now: ClusterNow::Gone,
         }
     }

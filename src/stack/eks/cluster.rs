@@ -84,7 +84,7 @@ fn not_yet(reader: &mut Reader, fields: &mut Fields<'_>) {
     for (key, what) in [
         ("autoMode", "EKS Auto Mode"),
         ("kmsKey", "a KMS key of your own (EKS encrypts with one of AWS's)"),
-        ("upgrade", "upgrades of more than one version in a run"),
+        ("upgrade", "an upgrade by more than one version in a run"),
     ] {
         if let Some(place) = fields.entry(key).map(|entry| entry.place.clone()) {
             fields.get(key);

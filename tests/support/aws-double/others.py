@@ -1,4 +1,4 @@
-"""Load balancers, Auto Scaling activities, quotas and the search by tags, where moto leaves a gap."""
+"""Load balancers, Auto Scaling activities, quotas, log groups and the search by tags, where moto leaves a gap."""
 from ec2 import States
 from eks_nodegroups import Activities
 from hooks import after, before, implements
@@ -33,6 +33,15 @@ def get_service_quota(account, call):
 @implements("service-quotas", "ListServiceQuotas")
 def list_service_quotas(account, call):
     return {"Quotas": [quota(account, call.region, *key) for key in CODES if key[0] == call.parameters["ServiceCode"]]}
+
+
+@before("logs", "DeleteLogGroup")
+def tags_go_with_their_log_group(account, call):
+    """moto keeps them, so that a group made anew under the same name would carry them."""
+    group = {"logGroupName": call.parameters["logGroupName"]}
+    tags = account.moto_do("logs", "ListTagsLogGroup", call.region, **group)["tags"]
+    if tags:
+        account.moto_do("logs", "UntagLogGroup", call.region, **group, tags=list(tags))
 
 
 @implements("autoscaling", "DescribeScalingActivities")

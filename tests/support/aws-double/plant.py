@@ -9,6 +9,7 @@ def plant(account, given):
     """Makes one thing: {"what": …, "region": …, further members}; gives what it is called."""
     region = given.get("region", "us-east-1")
     makers = {"load-balancer": load_balancer, "eni": eni, "security-group": security_group, "volume": volume, "subnet": subnet, "cluster-deleted": cluster_deleted,
+              "role": role, "log-group-deleted": log_group_deleted,
               "vpc-deleted": None}
     make = makers.get(given.get("what"))
     if make is None:
@@ -65,4 +66,17 @@ def cluster_deleted(account, region, given):
         group.delete()
         group.drained()
     cluster.end()
+    return {}
+
+
+def role(account, region, given):
+    """A role (name) of somebody else, who may be let into a cluster."""
+    trust = '{"Version": "2012-10-17", "Statement": []}'
+    account.moto_do("iam", "CreateRole", region, RoleName=given["name"], AssumeRolePolicyDocument=trust)
+    return {"id": given["name"]}
+
+
+def log_group_deleted(account, region, given):
+    """A log group (name) that somebody deletes by hand."""
+    account.do("logs", "DeleteLogGroup", region, logGroupName=given["name"])
     return {}
