@@ -13,6 +13,7 @@ mod preflight;
 mod road;
 mod state;
 mod sweep;
+mod weather;
 
 use std::{
     net::SocketAddr,

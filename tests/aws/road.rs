@@ -19,12 +19,12 @@ use crate::support::{
 };
 
 /// Real durations are hundreds of seconds.
-const SCALE: f64 = 0.002;
+pub(super) const SCALE: f64 = 0.002;
 
 /// One node group, no NAT gateway, nothing on it.
-const SMALL: &str = "name: small\ncluster:\n  provider: eks\n  region: eu-central-1\n  kubernetes: \"1.34\"\n  network: {zones: 2, nat: none}\n  nodeGroups:\n    - {name: workers, desired: 1}\nverify: off\n";
+pub(super) const SMALL: &str = "name: small\ncluster:\n  provider: eks\n  region: eu-central-1\n  kubernetes: \"1.34\"\n  network: {zones: 2, nat: none}\n  nodeGroups:\n    - {name: workers, desired: 1}\nverify: off\n";
 
-fn sandbox(double: &Double, stack: &str) -> Sandbox {
+pub(super) fn sandbox(double: &Double, stack: &str) -> Sandbox {
     let mut sandbox = Sandbox::new();
     for (name, value) in double.environment() {
         sandbox = sandbox.env(name, value);
