@@ -1,6 +1,11 @@
 use std::time::Duration;
 
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_runtime_api::client::{
+    interceptors::context::InterceptorContext,
+    retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority, RetryReason},
+};
+use aws_smithy_types::retry::ErrorKind;
 use tokio::sync::OnceCell;
 
 use crate::resource::{Cause, ResourceError};
@@ -9,6 +14,8 @@ use crate::resource::{Cause, ResourceError};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a call is sent that nobody else repeats.
 const ATTEMPTS: u32 = 8;
+/// How often a call is sent that the engine repeats, as long as the service only refuses it as too many.
+const THROTTLED: u32 = 6;
 
 /// The SDK's clients of one region, made when the first call needs them.
 ///
@@ -37,7 +44,14 @@ macro_rules! clients {
         $($(#[$doc])*
         pub(super) async fn $name(&self) -> Result<&$of::Client, ResourceError> {
             self.$name
-                .get_or_try_init(async || Ok($of::Client::new(self.configuration().await?)))
+                .get_or_try_init(async || {
+                    let configuration = $of::config::Builder::from(self.configuration().await?);
+                    let configuration = match self.attempts {
+                        Some(_) => configuration,
+                        None => configuration.retry_classifier(OnlyThrottled),
+                    };
+                    Ok($of::Client::from_conf(configuration.build()))
+                })
                 .await
         })*
     };
@@ -97,9 +111,8 @@ impl Clients {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(PATIENCE)
             .build();
-        // Once a service throttles, its token bucket holds further calls back, and fills faster while none is refused.
-        // The engine repeats calls; twice would be squared.
-        let retry = RetryConfig::adaptive().with_max_attempts(self.attempts.unwrap_or(1));
+        // Not adaptive: its bucket slows down to one call in two seconds for as long as others keep the account throttled.
+        let retry = RetryConfig::standard().with_max_attempts(self.attempts.unwrap_or(THROTTLED));
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .retry_config(retry)
             .timeout_config(timeouts);
@@ -117,8 +130,65 @@ impl Clients {
     }
 }
 
+/// Has the SDK repeat only what was refused as one call too many: that had no effect. What takes many calls would hardly
+/// end if each such refusal began it anew. All else is the engine's to repeat; twice would be squared.
+#[derive(Debug)]
+struct OnlyThrottled;
+
+impl ClassifyRetry for OnlyThrottled {
+    fn classify_retry(&self, _: &InterceptorContext) -> RetryAction {
+        RetryAction::RetryForbidden
+    }
+
+    fn classify_retry_v2(&self, context: &InterceptorContext, previous: &RetryAction) -> RetryAction {
+        if let RetryAction::RetryIndicated(RetryReason::RetryableError {
+            kind: ErrorKind::ThrottlingError,
+            ..
+        }) = previous
+        {
+            // Then the verdict stays.
+            RetryAction::NoActionIndicated
+        } else {
+            self.classify_retry(context)
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "only throttled"
+    }
+
+    /// After all that the SDK knows by itself.
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+    }
+}
+
 fn no_region() -> ResourceError {
     ResourceError::new(Cause::Unreachable, "no AWS region is set").hint(
         "set cluster.region in the stack file, AWS_REGION, or a region in the profile that AWS_PROFILE names",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_runtime_api::client::interceptors::context::Input;
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_refused_as_one_call_too_many_is_sent_again_without_the_engine() {
+        let context = InterceptorContext::new(Input::erase(()));
+        for (verdict, then) in [
+            (RetryAction::throttling_error(), RetryAction::NoActionIndicated),
+            (RetryAction::transient_error(), RetryAction::RetryForbidden),
+            (RetryAction::server_error(), RetryAction::RetryForbidden),
+            (RetryAction::NoActionIndicated, RetryAction::RetryForbidden),
+        ] {
+            assert_eq!(
+                OnlyThrottled.classify_retry_v2(&context, &verdict),
+                then,
+                "{verdict}"
+            );
+        }
+    }
 }

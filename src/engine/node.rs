@@ -422,8 +422,8 @@ impl Node {
             Halt::Error(_) | Halt::NotReady(_) | Halt::Deadline(_) => self.kind.diagnose(&self.target).await,
             Halt::Left => Vec::new(),
         };
-        details.truncate(DETAILS);
         let message = halt.words();
+        details = beyond(&message, details);
         let (hint, cause) = match &halt {
             Halt::Error(error) => (error.hint.clone(), Some(error.cause)),
             Halt::NotReady(_) | Halt::Deadline(_) | Halt::Left => (None, None),
@@ -458,10 +458,31 @@ impl Halt {
     }
 }
 
+/// What a closer look tells that the message does not say already, as far as it is worth telling.
+fn beyond(message: &str, mut details: Vec<String>) -> Vec<String> {
+    details.retain(|line| !message.contains(line.as_str()));
+    details.truncate(DETAILS);
+    details
+}
+
 fn outdated(address: &Address) -> ResourceError {
     ResourceError::new(
         Cause::Outdated,
         format!("{address} keeps changing, or would now have to change more than was shown"),
     )
     .hint("run 'stackup diff' to see what it would take now")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closer_look_does_not_repeat_the_message() {
+        let lines = ["NoRoom: it is full", "the last line of its log"].map(str::to_owned);
+        assert_eq!(
+            beyond("it failed: NoRoom: it is full", lines.to_vec()),
+            ["the last line of its log"]
+        );
+    }
 }

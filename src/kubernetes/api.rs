@@ -109,7 +109,15 @@ fn why(error: &CallError) -> String {
             "it answers and does not know us yet: the access entry takes effect in about a minute".into()
         }
         Some(403) => format!("it answers and gives us no rights yet: {error}"),
-        _ => error.to_string(),
+        _ => match error {
+            CallError::NoAnswer { server, message } => format!("{server} does not answer yet: {message}"),
+            CallError::Broken(message) => format!("it does not answer yet: {message}"),
+            CallError::Refused(_)
+            | CallError::Access(_)
+            | CallError::Token(_)
+            | CallError::Unreadable(_)
+            | CallError::NoSuchType { .. } => error.to_string(),
+        },
     }
 }
 

@@ -265,7 +265,12 @@ impl Cluster {
 
     /// A server that answered before and refuses connections now is being restarted, not absent.
     fn failed(&self, error: &kube::Error) -> CallError {
-        let message = chain(error);
+        // That it is an error of a service tells nobody anything.
+        let message = if let kube::Error::Service(error) = error {
+            chain(error.as_ref())
+        } else {
+            chain(error)
+        };
         if let kube::Error::Service(error) = error
             && let Some(error) = error.downcast_ref::<ResourceError>()
         {

@@ -17,6 +17,7 @@ mod road;
 mod shapes;
 mod state;
 mod sweep;
+mod weather;
 
 use std::{
     collections::BTreeMap,

@@ -211,7 +211,7 @@ impl Resource for Addon {
                 .into_iter()
                 .map(|(code, message)| format!("{code}: {message}"))
                 .collect(),
-            Ok(None) => vec![format!("the cluster '{cluster}' has no add-on '{name}'")],
+            Ok(None) => Vec::new(),
             Err(error) => vec![error.to_string()],
         }
     }

@@ -1,6 +1,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use aws_sdk_eks::{
+    config::http::HttpResponse,
+    error::SdkError,
     operation::create_cluster::{CreateClusterError, builders::CreateClusterInputBuilder},
     types::{
         AuthenticationMode, Cluster as Description, ClusterHealth, CreateAccessConfigRequest, LogSetup,
@@ -20,7 +22,7 @@ use crate::{
     aws::{
         Clients,
         difference::{field, force, vanished},
-        error::{is_gone, is_taken, read},
+        error::{Purpose, failed, is_gone, is_taken, read},
         tags::{self, Mark, Tags},
     },
     resource::{Cause, Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
@@ -160,7 +162,9 @@ impl Resource for Cluster {
             && let Some(CreateClusterError::UnsupportedAvailabilityZoneException(refused)) =
                 error.as_service_error()
         {
-            let some = in_zones(&inputs.subnets, refused.valid_zones())?;
+            let Some(some) = in_zones(&inputs.subnets, refused.valid_zones()) else {
+                return Err(no_zones(error, refused.valid_zones()));
+            };
             sent = request(inputs, &some, &mark).send_with(eks).await;
         }
         match sent {
@@ -222,7 +226,7 @@ impl Resource for Cluster {
         };
         match describe(clients, &name).await {
             Ok(Some(cluster)) => issues(&cluster),
-            Ok(None) => vec![format!("EKS knows no cluster '{name}'")],
+            Ok(None) => Vec::new(),
             Err(error) => vec![error.to_string()],
         }
     }
@@ -274,19 +278,19 @@ fn request(inputs: &Inputs, subnets: &[&Place], mark: &Mark) -> CreateClusterInp
 }
 
 /// The subnets in zones that EKS has room in, if they are in enough of them.
-fn in_zones<'a>(subnets: &'a [Place], valid: &[String]) -> Result<Vec<&'a Place>, ResourceError> {
+fn in_zones<'a>(subnets: &'a [Place], valid: &[String]) -> Option<Vec<&'a Place>> {
     let zone = |place: &&Place| place.zone.as_ref().is_some_and(|zone| valid.contains(zone));
     let some: Vec<&Place> = subnets.iter().filter(zone).collect();
     let zones: BTreeSet<_> = some.iter().map(|place| &place.zone).collect();
-    if zones.len() >= 2 {
-        return Ok(some);
-    }
-    let message = "eks:CreateCluster gave UnsupportedAvailabilityZoneException: EKS has no room for a control plane \
-        in the zones of the subnets";
-    Err(ResourceError::permanent(message).hint(format!(
-        "set cluster.network.zones: [{}] in the stack file, at least two of them",
+    (zones.len() >= 2).then_some(some)
+}
+
+/// The refusal of the zones that the subnets are in, and which others there are.
+fn no_zones(error: &SdkError<CreateClusterError, HttpResponse>, valid: &[String]) -> ResourceError {
+    failed("eks:CreateCluster", Purpose::Write, error).hint(format!(
+        "set cluster.network.zones in the stack file to two or three of [{}], and run 'stackup apply' again",
         valid.join(", ")
-    )))
+    ))
 }
 
 fn readiness(cluster: &Description) -> Readiness {

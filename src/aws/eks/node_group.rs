@@ -11,7 +11,7 @@ use super::{
     call::{deleted, tag, taken, written},
     name::names,
     node_group_request::{configuration, request, rollout},
-    node_group_state::{Instances, instances, issues, outputs, readiness, scaling_failures},
+    node_group_state::{Instances, closer_look, instances, outputs, readiness},
 };
 use crate::{
     aws::{
@@ -222,12 +222,10 @@ impl Resource for NodeGroup {
     async fn diagnose(clients: &Clients, target: &Target) -> Vec<String> {
         let group = match describe(clients, target).await {
             Ok(Some(group)) => group,
-            Ok(None) => return vec!["EKS knows no such node group".to_owned()],
+            Ok(None) => return Vec::new(),
             Err(error) => return vec![error.to_string()],
         };
-        let mut lines = issues(&group);
-        lines.extend(scaling_failures(clients, &group).await);
-        lines
+        closer_look(clients, &group).await
     }
 }
 

@@ -88,15 +88,17 @@ pub(super) fn issues(group: &Nodegroup) -> Vec<String> {
     told.collect()
 }
 
-/// Why Auto Scaling started no instance, the latest first, and what may help.
-pub(super) async fn scaling_failures(clients: &Clients, group: &Nodegroup) -> Vec<String> {
-    let Some(name) = auto_scaling_group(group) else {
-        return Vec::new();
-    };
-    match activities(clients, &name).await {
-        Ok(activities) => failures(&activities),
-        Err(error) => vec![error.to_string()],
+/// All that tells why the group has no nodes: what EKS says, why Auto Scaling started no instance, and what may help.
+pub(super) async fn closer_look(clients: &Clients, group: &Nodegroup) -> Vec<String> {
+    let mut lines = issues(group);
+    if let Some(name) = auto_scaling_group(group) {
+        match activities(clients, &name).await {
+            Ok(activities) => failures(&activities, &mut lines),
+            Err(error) => lines.push(error.to_string()),
+        }
     }
+    lines.extend(advice(&lines).map(|advice| format!("→ {advice}")));
+    lines
 }
 
 async fn activities(clients: &Clients, name: &str) -> Result<Vec<Activity>, ResourceError> {
@@ -111,34 +113,40 @@ async fn activities(clients: &Clients, name: &str) -> Result<Vec<Activity>, Reso
         .unwrap_or_default())
 }
 
-fn failures(activities: &[Activity]) -> Vec<String> {
+/// Adds why no instance was started, the latest first, each reason once and only where EKS has not told it already.
+fn failures(activities: &[Activity], lines: &mut Vec<String>) {
     let failed = activities.iter().filter(|activity| {
         matches!(
             activity.status_code(),
             Some(ScalingActivityStatusCode::Failed | ScalingActivityStatusCode::Cancelled)
         )
     });
-    let mut lines: Vec<String> = Vec::new();
     for activity in failed {
         let why = activity
             .status_message()
             .or(activity.description())
             .unwrap_or("no reason is told");
-        let line = format!("Auto Scaling: {why}");
-        if !lines.contains(&line) {
-            lines.push(line);
+        if !lines.iter().any(|line| line.contains(why)) {
+            lines.push(format!("Auto Scaling: {why}"));
         }
     }
-    let says = |text: &str| lines.iter().any(|line| line.contains(text));
-    let advice = if says("InsufficientInstanceCapacity") || says("sufficient") && says("capacity") {
-        Some("give the node group more instanceTypes, or another zone in cluster.network.zones")
+}
+
+/// What may help against the reasons told.
+fn advice(reasons: &[String]) -> Option<&'static str> {
+    let says = |text: &str| reasons.iter().any(|line| line.contains(text));
+    if says("InsufficientInstanceCapacity") || says("sufficient") && says("capacity") {
+        Some("give the node group more instanceTypes, or set other zones in cluster.network.zones")
     } else if says("VcpuLimitExceeded") || says("MaxSpotInstanceCountExceeded") {
         Some("ask for a higher quota (Service Quotas, EC2), or for fewer or smaller instances")
+    } else if says("NodeCreationFailure") {
+        Some(
+            "its instances run and do not join: their subnets must reach the API server, and AWS through a NAT gateway, \
+             public addresses or endpoints (cluster.network); 'aws ec2 get-console-output' shows what they say",
+        )
     } else {
         None
-    };
-    lines.extend(advice.map(str::to_owned));
-    lines
+    }
 }
 
 pub(super) fn outputs(group: Nodegroup) -> Outputs {
@@ -231,19 +239,27 @@ mod tests {
     #[test]
     fn what_failed_is_told_once_with_what_may_help() {
         let full = "Could not launch Spot Instances. InsufficientInstanceCapacity in eu-central-1a";
-        let lines = failures(&[
+        let told = |activities: &[Activity], known: &[&str]| {
+            let mut lines = known.iter().map(|&line| line.to_owned()).collect();
+            failures(activities, &mut lines);
+            lines
+        };
+        let failed = [
             activity(ScalingActivityStatusCode::Failed, full),
             activity(ScalingActivityStatusCode::Failed, full),
             activity(ScalingActivityStatusCode::Successful, "fine"),
-        ]);
-        assert_eq!(lines[0], format!("Auto Scaling: {full}"));
-        assert!(lines[1].contains("instanceTypes"), "{lines:?}");
-        assert_eq!(lines.len(), 2);
-        let quota = failures(&[activity(ScalingActivityStatusCode::Failed, "VcpuLimitExceeded")]);
-        assert!(quota[1].contains("quota"), "{quota:?}");
-        assert_eq!(
-            failures(&[activity(ScalingActivityStatusCode::Successful, "fine")]),
-            Vec::<String>::new()
-        );
+        ];
+        let lines = told(&failed, &[]);
+        assert_eq!(lines, [format!("Auto Scaling: {full}")]);
+        assert!(advice(&lines).unwrap().contains("instanceTypes"));
+        let issue = format!("AsgInstanceLaunchFailures: {full} (asg-1)");
+        assert_eq!(told(&failed, &[&issue]), [issue]);
+        for (reason, word) in [
+            ("VcpuLimitExceeded", "quota"),
+            ("NodeCreationFailure: x", "NAT gateway"),
+        ] {
+            assert!(advice(&[reason.to_owned()]).unwrap().contains(word), "{reason}");
+        }
+        assert_eq!(advice(&["fine".to_owned()]), None);
     }
 }

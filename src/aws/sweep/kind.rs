@@ -1,4 +1,8 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -39,11 +43,15 @@ struct Of {
 }
 
 /// Nothing that is made: a place in the order of removal, after a cluster and before its network.
-struct Leftovers(Arc<Clients>);
+struct Leftovers {
+    clients: Arc<Clients>,
+    /// What this run has swept: where it is wanted again, only this tells that the old one is gone.
+    swept: Mutex<BTreeSet<Address>>,
+}
 
 /// The kind `aws.leftovers`.
 pub(in crate::aws) fn leftovers(clients: &Arc<Clients>) -> Arc<dyn Kind> {
-    Arc::new(Leftovers(Arc::clone(clients)))
+    Arc::new(Leftovers::new(clients))
 }
 
 impl Kind for Leftovers {
@@ -84,6 +92,7 @@ impl Kind for Leftovers {
     }
 
     fn create<'a>(&'a self, target: &'a Target) -> Boxed<'a, Result<Made, ResourceError>> {
+        self.swept().remove(&target.address);
         Box::pin(std::future::ready(made(target)))
     }
 
@@ -92,7 +101,11 @@ impl Kind for Leftovers {
     }
 
     fn delete<'a>(&'a self, target: &'a Target) -> Boxed<'a, Result<(), ResourceError>> {
-        Box::pin(self.pass(target))
+        Box::pin(async {
+            self.pass(target).await?;
+            self.swept().insert(target.address.clone());
+            Ok(())
+        })
     }
 
     fn diagnose<'a>(&'a self, target: &'a Target) -> Boxed<'a, Vec<String>> {
@@ -100,7 +113,7 @@ impl Kind for Leftovers {
             let Some(of) = remembered(target) else {
                 return Vec::new();
             };
-            let found = async { look(&self.0, &self.scope(target, &of).await?).await }.await;
+            let found = async { look(&self.clients, &self.scope(target, &of).await?).await }.await;
             match found {
                 Ok(found) => found.pieces.iter().map(ToString::to_string).collect(),
                 Err(error) => vec![error.to_string()],
@@ -110,10 +123,22 @@ impl Kind for Leftovers {
 }
 
 impl Leftovers {
+    fn new(clients: &Arc<Clients>) -> Self {
+        Self {
+            clients: Arc::clone(clients),
+            swept: Mutex::default(),
+        }
+    }
+
+    fn swept(&self) -> MutexGuard<'_, BTreeSet<Address>> {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn observed(&self, target: &Target) -> Result<Observed, ResourceError> {
         let before = remembered(target);
         match (wanted(target)?, before) {
             (Some(_) | None, None) => Ok(Observed::Absent),
+            (Some(_), Some(_)) if self.swept().contains(&target.address) => Ok(Observed::Absent),
             (Some(of), Some(before)) => Ok(Observed::Live(Box::new(standing(&of, &before)))),
             (None, Some(before)) => {
                 let left = self.left(target, &before).await?;
@@ -133,7 +158,7 @@ impl Leftovers {
         if let Some(why) = in_use(&scope) {
             return Ok(Some(why));
         }
-        let found = look(&self.0, &scope).await?;
+        let found = look(&self.clients, &scope).await?;
         let kept = found.pieces.iter();
         let kept = list(kept.filter(|piece| piece.is_ours() || piece.keeps_network()));
         Ok(Some(kept).filter(|kept| !kept.is_empty()))
@@ -154,7 +179,7 @@ impl Leftovers {
                 }
             });
         }
-        let found = look(&self.0, &scope).await?;
+        let found = look(&self.clients, &scope).await?;
         let ours = list(found.pieces.iter().filter(|piece| piece.is_ours()));
         let foreign = found.pieces.iter().filter(|piece| !piece.is_ours());
         let foreign = list(foreign.filter(|piece| piece.keeps_network()));
@@ -166,14 +191,21 @@ impl Leftovers {
             return Err(ResourceError::new(Cause::Refused, message)
                 .hint("delete it, or move it elsewhere; then run 'stackup destroy' again"));
         }
-        sweep(&self.0, &scope, &found).await?;
+        sweep(&self.clients, &scope, &found).await?;
         let message = format!("what the cluster {} left is on its way out: {ours}", of.cluster);
         Err(ResourceError::new(Cause::Transient, message)
             .hint("remove by hand what keeps it, then run 'stackup destroy' again"))
     }
 
     async fn scope(&self, target: &Target, of: &Of) -> Result<Scope, ResourceError> {
-        Scope::of(&self.0, &target.stack.uid, &of.cluster, Some(&of.vpc_id), of.logs).await
+        Scope::of(
+            &self.clients,
+            &target.stack.uid,
+            &of.cluster,
+            Some(&of.vpc_id),
+            of.logs,
+        )
+        .await
     }
 }
 
@@ -267,7 +299,7 @@ mod tests {
     }
 
     fn observe(target: &Target) -> Observed {
-        let kind = Leftovers(Arc::new(Clients::new(None)));
+        let kind = Leftovers::new(&Arc::new(Clients::new(None)));
         // While it is wanted nobody is called, so the answer is there at once.
         kind.observed(target).now_or_never().unwrap().unwrap()
     }
@@ -279,6 +311,18 @@ mod tests {
         assert_eq!((&made.readiness, &made.outputs), (&Readiness::Ready, &of("demo")));
         let live = observe(&target(Some(of("demo")), Some(made.outputs)));
         assert!(live.live().unwrap().changes.is_empty());
+    }
+
+    #[test]
+    fn what_is_made_anew_counts_as_gone_between_its_sweep_and_its_next_beginning() {
+        let target = target(Some(of("next")), Some(of("demo")));
+        let kind = Leftovers::new(&Arc::new(Clients::new(None)));
+        let observe = || kind.observed(&target).now_or_never().unwrap().unwrap();
+        assert!(observe().live().is_some());
+        kind.swept().insert(target.address.clone());
+        assert!(observe().live().is_none());
+        kind.create(&target).now_or_never().unwrap().unwrap();
+        assert!(observe().live().is_some());
     }
 
     #[test]

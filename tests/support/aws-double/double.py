@@ -114,6 +114,10 @@ class Quiet(WSGIRequestHandler):
             environ["CONTENT_LENGTH"] = environ.get("HTTP_X_AMZ_DECODED_CONTENT_LENGTH", "")
         return environ
 
+    def connection_dropped(self, error, environ=None):
+        """A lost answer ends the connection; else the client would wait for it."""
+        self.close_connection = True
+
     def log(self, kind, message, *arguments):
         log.debug(message, *arguments)
 

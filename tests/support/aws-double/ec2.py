@@ -178,6 +178,15 @@ def endpoint_pending(account, call, result):
         account.later("endpoint", lambda: states.endpoints.pop(endpoint["VpcEndpointId"], None))
 
 
+@after("ec2", "DeleteRouteTable")
+def endpoint_without_table(account, call, _result):
+    """An endpoint has no route in a table that is gone; moto would refuse to delete the endpoint then."""
+    gone = call.parameters["RouteTableId"]
+    for endpoint in account.moto_do("ec2", "DescribeVpcEndpoints", call.region)["VpcEndpoints"]:
+        if gone in endpoint.get("RouteTableIds", []):
+            account.moto_do("ec2", "ModifyVpcEndpoint", call.region, VpcEndpointId=endpoint["VpcEndpointId"], RemoveRouteTableIds=[gone])
+
+
 @after("ec2", "DescribeVpcEndpoints")
 def endpoint_states(account, call, result):
     for endpoint in result["VpcEndpoints"]:

@@ -30,8 +30,10 @@ class Addon:
     def healthy(self):
         """What the add-on's status is when nothing is being done to it, and what ails it."""
         name, account = self.data["addonName"], self.cluster.account
-        if name in account.settings["addonDegraded"]:
-            return "DEGRADED", "InsufficientNumberOfReplicas", "The add-on is unhealthy: the settings say so."
+        ailing = account.settings["addonDegraded"]
+        if name in ailing:
+            code = ailing[name] if isinstance(ailing, dict) else "InsufficientNumberOfReplicas"
+            return "DEGRADED", code, "The add-on is unhealthy: the settings say so."
         if CATALOGUE[name][3] and not any(group.instances for group in self.cluster.nodegroups.values()):
             return "DEGRADED", "InsufficientNumberOfReplicas", "The add-on is unhealthy because it doesn't have the desired number of replicas."
         return "ACTIVE", None, None
