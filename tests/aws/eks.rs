@@ -268,17 +268,14 @@ async fn nodes_that_nobody_has_room_for_fail_with_the_reason_and_are_made_anew_w
     let told = probe.apply(plain()).await;
     assert!(!told.done && told.failed.len() == 1, "{told:?}");
     let group = Address::new("aws.eks_node_group", "workers");
+    for words in ["AsgInstanceLaunchFailures", "InsufficientInstanceCapacity"] {
+        assert!(told.failed[&group].contains(words), "{words}: {told:?}");
+    }
+    let details = told.details[&group].join("\n");
     assert!(
-        told.failed[&group].contains("AsgInstanceLaunchFailures"),
+        details.contains("give the node group more instanceTypes"),
         "{told:?}"
     );
-    let details = told.details[&group].join("\n");
-    for words in [
-        "InsufficientInstanceCapacity",
-        "give the node group more instanceTypes",
-    ] {
-        assert!(details.contains(words), "{words}: {told:?}");
-    }
     double.set(json!({"typesWithoutCapacity": []})).await;
     let told = probe.apply(plain()).await;
     assert!(told.done, "{told:?}");

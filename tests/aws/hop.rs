@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
 };
 
@@ -53,6 +53,8 @@ struct Shared {
     go: Notify,
     /// By how many seconds the clock of the server seems to be ahead.
     ahead: AtomicI64,
+    /// Whether questions are passed on as they are: the double, unlike stock moto, takes them as AWS does.
+    verbatim: AtomicBool,
 }
 
 /// A running hop; it ends with the test's runtime.
@@ -80,6 +82,7 @@ impl Hop {
             held: Notify::new(),
             go: Notify::new(),
             ahead: AtomicI64::new(0),
+            verbatim: AtomicBool::new(false),
         });
         tokio::spawn(listen(listener, Arc::clone(&shared)));
         Self { address, shared }
@@ -112,6 +115,12 @@ impl Hop {
     /// The same hop to callers for whom the server's clock is so many seconds ahead.
     pub(super) fn ahead(self, seconds: i64) -> Self {
         self.shared.ahead.store(seconds, Ordering::SeqCst);
+        self
+    }
+
+    /// The same hop in front of the double.
+    pub(super) fn verbatim(self) -> Self {
+        self.shared.verbatim.store(true, Ordering::SeqCst);
         self
     }
 
@@ -173,7 +182,11 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Re
         }
         Some(Fault::KillAfter | Fault::LoseAnswer) | None => {}
     }
-    let body = ask(&mut head.headers, &call, body.clone());
+    let body = if shared.verbatim.load(Ordering::SeqCst) {
+        body.clone()
+    } else {
+        ask(&mut head.headers, &call, body.clone())
+    };
     shared.passed.lock().unwrap().push(call);
     let stream = TcpStream::connect(shared.moto).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))

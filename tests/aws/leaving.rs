@@ -104,9 +104,8 @@ async fn what_people_put_into_the_cluster_goes_first_and_what_carries_our_mark_i
         destroyed.all()
     );
     assert!(
-        at(&destroyed, "deleted   k8s.outside/small")
-            < at(&destroyed, "deleted   aws.eks_access_entry/operator"),
-        "the right to ask goes before the last question: {}",
+        at(&destroyed, "deleted   k8s.outside/small") < at(&destroyed, "deleted   aws.eks_cluster/small"),
+        "the right to ask, which goes with the cluster, goes before the last question: {}",
         destroyed.all()
     );
     let told =

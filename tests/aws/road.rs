@@ -123,7 +123,7 @@ async fn killed(double: &Double, sandbox: &Sandbox, arguments: &[&str], n: usize
     let count = AtomicUsize::new(0);
     let address = double.url.strip_prefix("http://").unwrap().parse().unwrap();
     let chosen = move |_, call: &str| changes(call) && count.fetch_add(1, Ordering::SeqCst) == n;
-    let hop = Hop::start(address, fault, chosen).await;
+    let hop = Hop::start(address, fault, chosen).await.verbatim();
     let mut command = sandbox.command(arguments);
     command.env("AWS_ENDPOINT_URL", hop.url());
     let running = Running::start(command);
@@ -154,7 +154,23 @@ fn step() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_killed_around_any_changing_call_is_taken_up_and_nothing_is_doubled_or_left() {
+async fn a_run_killed_before_any_changing_call_is_taken_up_and_nothing_is_doubled_or_left() {
+    survives(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_killed_after_any_changing_call_is_taken_up_and_nothing_is_doubled_or_left() {
+    survives(true).await;
+}
+
+/// Shown where a test fails.
+#[expect(clippy::print_stdout, reason = "the test harness keeps it")]
+fn tell(what: &str) {
+    println!("{what}");
+}
+
+/// Kills apply, and destroy, before or after each of their changing calls.
+async fn survives(after: bool) {
     let Some(double) = Double::with_clusters(SCALE).await else {
         return;
     };
@@ -170,46 +186,34 @@ async fn a_run_killed_around_any_changing_call_is_taken_up_and_nothing_is_double
     sandbox.stackup(&["destroy", "--yes"]).ends(0);
     let destroyed = double.calls(true).await.len() - applied.len();
     assert!(
-        applied.len() > 25 && destroyed > 20,
+        applied.len() > 25 && destroyed > 15,
         "{} and {destroyed}",
         applied.len()
     );
-    for after in [false, true] {
-        for n in (usize::from(after)..applied.len()).step_by(step()) {
-            let before = double.calls(true).await.len();
-            let cut = killed(&double, &sandbox, &["apply", "--yes"], n, after).await;
-            let again = sandbox.stackup(&["apply", "--yes"]).ends(0);
-            assert!(
-                !cut || n == 0 || again.all().contains("resuming"),
-                "{n}: {}",
-                again.all()
-            );
-            let made = creates(&double.calls(true).await[before..]);
-            assert_eq!(made, creates(&applied), "killed at call {n}, after: {after}");
-            let idle = double.calls(true).await.len();
-            sandbox.stackup(&["apply", "--yes"]).ends(0);
-            assert_eq!(
-                double.calls(true).await.len(),
-                idle,
-                "killed at call {n}, after: {after}"
-            );
-            sandbox.stackup(&["destroy", "--yes"]).ends(0);
-            assert_eq!(
-                double.account().await,
-                Vec::<String>::new(),
-                "killed at call {n}, after: {after}"
-            );
-        }
-        for n in (usize::from(after)..destroyed).step_by(step()) {
-            sandbox.stackup(&["apply", "--yes"]).ends(0);
-            killed(&double, &sandbox, &["destroy", "--yes"], n, after).await;
-            sandbox.stackup(&["destroy", "--yes"]).ends(0);
-            assert_eq!(
-                double.account().await,
-                Vec::<String>::new(),
-                "destroy killed at call {n}, after: {after}"
-            );
-        }
+    for n in (usize::from(after)..applied.len()).step_by(step()) {
+        tell(&format!("apply killed at call {n}"));
+        let before = double.calls(true).await.len();
+        let cut = killed(&double, &sandbox, &["apply", "--yes"], n, after).await;
+        let again = sandbox.stackup(&["apply", "--yes"]).ends(0);
+        assert!(
+            !cut || n == 0 || again.all().contains("resuming"),
+            "{}",
+            again.all()
+        );
+        let made = creates(&double.calls(true).await[before..]);
+        assert_eq!(made, creates(&applied));
+        let idle = double.calls(true).await.len();
+        sandbox.stackup(&["apply", "--yes"]).ends(0);
+        assert_eq!(double.calls(true).await.len(), idle);
+        sandbox.stackup(&["destroy", "--yes"]).ends(0);
+        assert_eq!(double.account().await, Vec::<String>::new());
+    }
+    for n in (usize::from(after)..destroyed).step_by(step()) {
+        tell(&format!("destroy killed at call {n}"));
+        sandbox.stackup(&["apply", "--yes"]).ends(0);
+        killed(&double, &sandbox, &["destroy", "--yes"], n, after).await;
+        sandbox.stackup(&["destroy", "--yes"]).ends(0);
+        assert_eq!(double.account().await, Vec::<String>::new());
     }
 }
 
@@ -229,7 +233,7 @@ async fn with_its_state_in_a_bucket_one_machine_goes_on_where_another_was_killed
 
     let address = double.url.strip_prefix("http://").unwrap().parse().unwrap();
     // For the second machine the lease of the first has run out.
-    let hop = Hop::plain(address).await.ahead(120);
+    let hop = Hop::plain(address).await.ahead(120).verbatim();
     let url = hop.url();
     let second = sandbox(&double, &stack).env("AWS_ENDPOINT_URL", &url);
     let resumed = second.stackup(&["apply", "--yes"]).ends(0);
