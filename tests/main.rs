@@ -3,8 +3,8 @@
 //! Tests that need a control plane, Docker or another server say so through `support::tier`, which skips them in the
 //! open, or fails where `STACKUP_REQUIRE` names the tier.
 #![cfg_attr(
-    not(feature = "faults"),
-    expect(dead_code, reason = "some of the support is for the fault tests only")
+    not(feature = "kubernetes"),
+    expect(dead_code, reason = "most of the support is for tests with a cluster")
 )]
 #![expect(
     clippy::disallowed_methods,
