@@ -99,9 +99,13 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     let mut failed = if let SdkError::ServiceError(answer) = error {
-        let code = error.code().unwrap_or("no code");
-        let message = error.message().unwrap_or("no message");
-        let (cause, hint) = meaning(action, purpose, code, answer.raw().status().as_u16());
+        let status = answer.raw().status().as_u16();
+        // What is not AWS's own, such as a proxy's answer, has neither.
+        let code = error
+            .code()
+            .map_or_else(|| format!("HTTP {status}"), str::to_owned);
+        let message = error.message().map_or_else(|| reasons(error), str::to_owned);
+        let (cause, hint) = meaning(action, purpose, &code, status);
         let failed = ResourceError::new(cause, format!("{action} gave {code}: {message}"));
         match hint {
             Some(hint) => failed.hint(hint),
@@ -238,6 +242,23 @@ mod tests {
                 format!("ec2:CreateVpc gave {code}: words (request id-1)")
             );
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_of_aws_is_told_by_its_status() {
+        let answer = HttpResponse::new(403.try_into().unwrap(), "".into());
+        let unknown = CreateVpcError::unhandled("not in the words of AWS");
+        let failed = failed(
+            "ec2:CreateVpc",
+            Purpose::Write,
+            &SdkError::service_error(unknown, answer),
+        );
+        assert_eq!(failed.cause, Cause::Permanent);
+        assert!(
+            failed.message.starts_with("ec2:CreateVpc gave HTTP 403: "),
+            "{failed}"
+        );
+        assert!(failed.message.contains("not in the words of AWS"), "{failed}");
     }
 
     #[test]

@@ -53,10 +53,10 @@ pub(super) fn edges(plan: &Plan, refreshed: &Refreshed) -> Result<Edges, Vec<Add
         }
         let before = needed_before(found);
         if removed(i) {
-            for needed in waiting(plan, refreshed, &index, &before) {
-                add(needed, i, Until::Ready);
-            }
             for need in before {
+                for needed in with_homes(plan, &index, &need.address).take_while(|needed| removed(*needed)) {
+                    add(needed, i, Until::Ready);
+                }
                 // What stands in what is made anew goes first, unless it goes with it.
                 if let Some(&needed) = index.get(&need.address)
                     && action(needed) == Action::Replace
@@ -175,34 +175,6 @@ fn with_homes<'a>(
         Some(Reason::GoesWith(other)) => index.get(other).copied(),
         _ => None,
     })
-}
-
-/// The steps of removal that wait for one whose needs these are. What goes with another waits for nobody itself: that
-/// other one does, and what it needed in its turn, such as the right to use the way that it is.
-fn waiting(
-    plan: &Plan,
-    refreshed: &Refreshed,
-    index: &BTreeMap<&Address, usize>,
-    before: &[Need],
-) -> BTreeSet<usize> {
-    let mut waiting = BTreeSet::new();
-    let mut open: Vec<Address> = before.iter().map(|need| need.address.clone()).collect();
-    while let Some(address) = open.pop() {
-        let step = index.get(&address).and_then(|i| Some((*i, plan.steps.get(*i)?)));
-        let Some((i, step)) = step.filter(|(_, step)| matches!(step.action, Action::Delete | Action::Forget))
-        else {
-            continue;
-        };
-        if !waiting.insert(i) {
-            continue;
-        }
-        if let Some(Reason::GoesWith(home)) = &step.reason {
-            open.push(home.clone());
-            let needs = refreshed.found.get(&address).map(needed_before);
-            open.extend(needs.into_iter().flatten().map(|need| need.address));
-        }
-    }
-    waiting
 }
 
 /// Declared needs, and what is referred to: that must be ready, since its outputs are read.

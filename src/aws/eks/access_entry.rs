@@ -13,7 +13,8 @@ use serde_json::json;
 
 use super::{
     call::{deleted, tag, taken, written},
-    name::{cluster_of, names, sent},
+    cluster::cluster_of,
+    name::{names, sent},
 };
 use crate::{
     aws::{

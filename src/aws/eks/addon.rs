@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::{
     call::{deleted, tag, taken, written},
-    name::{cluster_of, names},
+    cluster::cluster_of,
+    name::names,
 };
 use crate::{
     aws::{

@@ -25,6 +25,7 @@ use crate::{
         error::{Purpose, failed, is_gone, is_taken, read},
         tags::{self, Mark, Tags},
     },
+    model::Address,
     resource::{Cause, Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
 };
 
@@ -275,6 +276,15 @@ fn request(inputs: &Inputs, subnets: &[&Place], mark: &Mark) -> CreateClusterInp
         .upgrade_policy(support.build())
         .deletion_protection(inputs.deletion_protection)
         .set_tags(Some(mark.map(&inputs.tags)))
+}
+
+/// The cluster that a remembered thing is part of, if it is of the stack: EKS deletes it along with it.
+pub(super) fn cluster_of(target: &Target) -> Option<Address> {
+    let refers = &target.remembered.as_ref()?.refers;
+    refers
+        .iter()
+        .find(|address| address.kind() == Cluster::KIND)
+        .cloned()
 }
 
 /// The subnets in zones that EKS has room in, if they are in enough of them.

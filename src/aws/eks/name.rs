@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::cluster::Cluster;
-use crate::{
-    model::Address,
-    resource::{Resource as _, Target, resolve},
-};
+use crate::resource::{Target, resolve};
 
 /// Each set of names under which a target may stand, the wanted one first. None at all means that nothing was ever sent
 /// for it: what it would have been part of is not known any more either.
@@ -32,15 +28,6 @@ pub(super) fn sent(target: &Target, field: &str) -> Option<String> {
     text(resolve(&Arc::new(input.clone()), &target.outputs).ok()?.as_ref())
 }
 
-/// The cluster that a remembered thing is part of, if it is of the stack: EKS deletes it along with it.
-pub(super) fn cluster_of(target: &Target) -> Option<Address> {
-    let refers = &target.remembered.as_ref()?.refers;
-    refers
-        .iter()
-        .find(|address| address.kind() == Cluster::KIND)
-        .cloned()
-}
-
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
@@ -52,7 +39,10 @@ pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::resource::{Reference, Stack};
+    use crate::{
+        model::Address,
+        resource::{Reference, Stack},
+    };
 
     /// A target of stack `demo` with these inputs, and with what the state remembers.
     pub(in crate::aws::eks) fn target(
