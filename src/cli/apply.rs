@@ -74,17 +74,7 @@ impl Apply {
         screen: &Screen,
     ) -> Result<Exit, CliError> {
         let level = session.opened.model.verify.filter(|_| !self.no_verify);
-        let unfinished = session.unfinished();
-        if session.loaded.unfinished {
-            say(
-                global,
-                &format!(
-                    "resuming: an earlier run did not end; {} resources had begun",
-                    unfinished.len()
-                ),
-            );
-            session.run.events.send(EventKind::Resumed { unfinished });
-        }
+        tell_resumed(session, global);
         cloud::at_its_place(session).await?;
         let (plan, refreshed) = planned(session, &session.opened.wanted).await?;
         let nothing = !plan.summary().pending() && standing(&plan, &refreshed) && !session.loaded.unfinished;
@@ -92,13 +82,15 @@ impl Apply {
             let expected = expected(&session.run, &plan, &refreshed);
             print(&with_cost(
                 &plan,
+                &screen.out,
                 output::plan_text(&plan, &screen.out, self.full, expected),
             ));
         }
         let mut exit = Exit::Done;
         if !nothing {
             for warning in cloud::look_ahead(session, &plan).await? {
-                say(global, &format!("warning: {warning}"));
+                let lines = screen.err.wrap(&format!("warning: {warning}"), screen.err.width);
+                say(global, &lines.join("\n"));
             }
             if plan.summary().pending() {
                 confirm(screen, &format!("Apply this to {}?", plan.stack), self.yes)?;
@@ -141,6 +133,19 @@ pub(super) fn tell_timings(report: &Report, global: &Global, screen: &Screen) {
 pub(super) fn say(global: &Global, text: &str) {
     if global.output == Format::Text && !global.quiet {
         tell_person(text);
+    }
+}
+
+/// Tells that this run takes up one that did not end.
+pub(super) fn tell_resumed(session: &Session, global: &Global) {
+    if session.loaded.unfinished {
+        let unfinished = session.unfinished();
+        let begun = output::plural(unfinished.len(), "resource");
+        say(
+            global,
+            &format!("resuming: an earlier run did not end; {begun} had begun"),
+        );
+        session.run.events.send(EventKind::Resumed { unfinished });
     }
 }
 

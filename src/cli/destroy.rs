@@ -3,7 +3,7 @@ use std::{path::Path, time::Instant};
 use clap::Args;
 
 use super::{
-    apply::{carry_out, ended, say, tell_timings},
+    apply::{carry_out, ended, tell_resumed, tell_timings},
     arguments::{Format, Global},
     cloud, cluster,
     confirm::confirm,
@@ -14,7 +14,7 @@ use super::{
     run::{print, tell_person},
 };
 use crate::{
-    model::{ClusterModel, EventKind, StackModel, Verb},
+    model::{ClusterModel, StackModel, Verb},
     output,
     state::Entry,
 };
@@ -83,17 +83,7 @@ impl Destroy {
             }
             return Ok((nothing(&session.opened.model, global), remote));
         }
-        if session.loaded.unfinished {
-            let unfinished = session.unfinished();
-            say(
-                global,
-                &format!(
-                    "resuming: an earlier run did not end; {} resources had begun",
-                    unfinished.len()
-                ),
-            );
-            session.run.events.send(EventKind::Resumed { unfinished });
-        }
+        tell_resumed(session, global);
         unprotected(session)?;
         cloud::at_its_place(session).await?;
         let vpc = network(session);

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     engine::{self, Refreshed, Run, lint, plan, refresh},
     model::Plan,
-    output,
+    output::{self, Style},
     resource::Wanted,
 };
 
@@ -73,7 +73,11 @@ impl Diff {
         print(&match format {
             PlanFormat::Text => {
                 let expected = expected(&session.run, &plan, &refreshed);
-                with_cost(&plan, output::plan_text(&plan, &screen.out, self.full, expected))
+                with_cost(
+                    &plan,
+                    &screen.out,
+                    output::plan_text(&plan, &screen.out, self.full, expected),
+                )
             }
             PlanFormat::Json => output::plan_json(&plan).to_string(),
             PlanFormat::Markdown => output::plan_markdown(&plan),
@@ -98,9 +102,10 @@ pub(super) fn expected(run: &Run, plan: &Plan, refreshed: &Refreshed) -> Option<
 }
 
 /// The text of a plan, with what it costs below, where it costs anything.
-pub(super) fn with_cost(plan: &Plan, text: String) -> String {
+pub(super) fn with_cost(plan: &Plan, style: &Style, text: String) -> String {
     if let Some(cost) = cloud::cost_of(plan) {
-        return format!("{}\nThis costs {cost}.\n", text.trim_end_matches('\n'));
+        let cost = style.wrap(&format!("This costs {cost}."), style.width).join("\n");
+        return format!("{}\n{cost}\n", text.trim_end_matches('\n'));
     }
     text
 }

@@ -20,7 +20,7 @@ use super::{
     wait::Looker,
 };
 use crate::{
-    model::{Action, Address, EventKind, Failure, Outcome, Plan, Reason, Report, Until, Verb},
+    model::{Action, Address, EventKind, Failure, Outcome, Plan, Reason, Report, Step, Until, Verb},
     resource::{Kind, ResourceError},
     state::{Loaded, Record, Snapshot, StateError, Store},
 };
@@ -415,14 +415,13 @@ impl Coordinator<'_> {
                 || report.failed.contains_key(address)
                 || report.skipped.contains_key(address)
         };
-        let left = self
-            .plan
-            .steps
-            .iter()
-            .filter(|step| !reached(&step.address))
-            .map(|step| step.address.clone())
-            .collect();
-        self.report.left = left;
+        let steps = self.plan.steps.iter().enumerate();
+        let (begun, left): (Vec<_>, Vec<_>) = steps
+            .filter(|(_, step)| !reached(&step.address))
+            .partition(|(i, _)| self.started.contains_key(i));
+        let addresses =
+            |steps: Vec<(usize, &Step)>| steps.into_iter().map(|(_, step)| step.address.clone()).collect();
+        (self.report.begun, self.report.left) = (addresses(begun), addresses(left));
         self.report.timings = self.clock.timings(self.plan);
         let snapshot = self.ledger.snapshot.clone();
         let snapshot = if self.lost.is_some() {
@@ -456,7 +455,8 @@ impl Coordinator<'_> {
 
 fn outcome(report: &Report, run: &Run, lost: bool) -> Outcome {
     let failed = || report.failed.values();
-    if let Some(stop) = run.cancel.stopped().filter(|_| !report.left.is_empty()) {
+    let ended = report.begun.is_empty() && report.left.is_empty();
+    if let Some(stop) = run.cancel.stopped().filter(|_| !ended) {
         Outcome::Stopped(stop)
     } else if lost {
         Outcome::StateLost

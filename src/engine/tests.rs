@@ -587,11 +587,41 @@ async fn a_stop_leaves_what_is_not_begun_and_the_next_run_ends_in_the_same_place
         .await
         .unwrap();
     assert_eq!(executed.report.outcome, Outcome::Stopped(Stop::Term));
-    assert_eq!(executed.report.left.len(), 7);
+    assert_eq!((executed.report.begun.len(), executed.report.left.len()), (0, 7));
     assert_eq!(
         go(&cloud, &stack("small"), &mut store).await.report.outcome,
         Outcome::Done
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_and_is_still_awaited_when_a_stop_comes_is_not_told_to_be_as_it_was() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let [a, b] = ["a", "b"].map(|name| Address::new("fake.thing", name));
+    let all = [
+        wanted("fake.thing", "a", json!({"size": "half"}), Vec::new()),
+        wanted(
+            "fake.thing",
+            "b",
+            json!({"size": "s"}),
+            vec![Need::ready(a.clone())],
+        ),
+    ];
+    let (plan, refreshed) = planned(&cloud, &all, &store).await;
+    let (canceller, cancel) = Canceller::new();
+    let (run, loaded) = (run_of(&cloud, cancel), store.loaded());
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        canceller.stop(Stop::Int);
+    };
+    let (executed, ()) = tokio::join!(
+        execute(&run, Verb::Apply, &plan, refreshed, &mut store, loaded),
+        stop
+    );
+    let report = executed.unwrap().report;
+    assert_eq!(report.outcome, Outcome::Stopped(Stop::Int));
+    assert_eq!((report.begun, report.left), (vec![a.clone()], vec![b]));
+    assert!(cloud.things.lock().unwrap().contains_key(&a));
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,6 +64,8 @@ pub struct Report {
     pub failed: BTreeMap<Address, Failure>,
     /// What was not tried, and because of what.
     pub skipped: BTreeMap<Address, Address>,
+    /// What was begun and not seen to its end when a signal came: it may stand.
+    pub begun: Vec<Address>,
     /// What had not been reached when a signal came.
     pub left: Vec<Address>,
     /// When each step that ended came to what.
@@ -77,6 +79,7 @@ impl Default for Report {
             done: BTreeMap::new(),
             failed: BTreeMap::new(),
             skipped: BTreeMap::new(),
+            begun: Vec::new(),
             left: Vec::new(),
             timings: Vec::new(),
         }

@@ -58,18 +58,19 @@ pub fn report_text(ending: &Ending<'_>, style: &Style) -> String {
         put(&mut out, "");
     }
     skipped_text(&mut out, style, report);
-    if !report.left.is_empty() {
-        put(
-            &mut out,
-            &style.paint(Tone::Strong, "Left as they were, since the run was stopped"),
-        );
-        listing(
-            &mut out,
-            style,
-            &format!("  {} ", style.symbol(Symbol::Skipped)),
-            &report.left,
-            false,
-        );
+    for (title, addresses) in [
+        (
+            "Begun and not seen to their end, since the run was stopped",
+            &report.begun,
+        ),
+        ("Left as they were", &report.left),
+    ] {
+        if addresses.is_empty() {
+            continue;
+        }
+        put(&mut out, &style.paint(Tone::Strong, title));
+        let symbol = format!("  {} ", style.symbol(Symbol::Skipped));
+        listing(&mut out, style, &symbol, addresses, false);
         put(&mut out, "");
     }
     if !ending.stands.is_empty() {
@@ -190,6 +191,7 @@ fn report_counts(report: &Report) -> Vec<String> {
     let rest = [
         (report.failed.len(), "failed"),
         (report.skipped.len(), "not tried"),
+        (report.begun.len(), "begun"),
         (report.left.len(), "left"),
     ];
     counted
@@ -250,6 +252,7 @@ mod tests {
                 (address("k8s/monitoring/ServiceMonitor/grafana"), grafana),
             ]),
             timings: Vec::new(),
+            begun: Vec::new(),
             left: Vec::new(),
         }
     }
@@ -320,14 +323,23 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_run_names_what_it_left() {
+    fn a_stopped_run_tells_what_it_began_from_what_it_left_as_it_was() {
         let report = Report {
             outcome: Outcome::Stopped(Stop::Int),
-            left: vec![address("kind.cluster/demo")],
+            begun: vec![address("kind.cluster/demo")],
+            left: vec![address("kind.images/demo")],
             ..Report::default()
         };
         let text = text(&report, &Style::plain(80));
-        assert!(text.contains("  -  kind.cluster/demo\n"), "{text}");
-        assert!(text.contains("stopped by Ctrl-C after 1m23s (1 left)"), "{text}");
+        let begun = "Begun and not seen to their end, since the run was stopped\n  -  kind.cluster/demo\n";
+        assert!(text.contains(begun), "{text}");
+        assert!(
+            text.contains("Left as they were\n  -  kind.images/demo\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("stopped by Ctrl-C after 1m23s (1 begun, 1 left)"),
+            "{text}"
+        );
     }
 }

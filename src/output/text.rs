@@ -81,7 +81,7 @@ impl Style {
     }
 
     /// Broken at spaces into lines of at most `columns`; a word that is longer than a line stays whole.
-    pub(super) fn wrap(&self, text: &str, columns: usize) -> Vec<String> {
+    pub fn wrap(&self, text: &str, columns: usize) -> Vec<String> {
         let columns = columns.max(20);
         let mut lines = Vec::new();
         for paragraph in self.clean(text).lines() {
