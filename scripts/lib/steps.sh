@@ -7,6 +7,10 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CACHE=${STACKUP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/stackup}
 LOGS=$CACHE/log
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
+# Go's caches grow to gigabytes for these few programs: kept here, and such that `rm -r` can remove them.
+export GOPATH=$CACHE/go GOMODCACHE=$CACHE/go/pkg/mod GOCACHE=$CACHE/go/build GOFLAGS="${GOFLAGS:+$GOFLAGS }-modcacherw"
+# kubectl's, of clusters that live for seconds.
+export KUBECACHEDIR=$CACHE/kubectl
 mkdir -p "$LOGS"
 
 say() { printf '%s\n' "$*" >&2; }
@@ -69,5 +73,5 @@ python_of_requirements() {
   ) 9>"$CACHE/python.lock" && printf '%s\n' "$folder"
 }
 make_python() {
-  rm -rf "$1" && python3 -m venv "$1" && "$1/bin/pip" install -q -r "$ROOT/scripts/requirements.txt" && touch "$1/complete"
+  rm -rf "$1" && python3 -m venv "$1" && "$1/bin/pip" install -q --no-cache-dir -r "$ROOT/scripts/requirements.txt" && touch "$1/complete"
 }
