@@ -59,11 +59,14 @@ impl Destroy {
         };
         let mut session = Session::open(opened, environment, Some("destroy"), false).await?;
         let ended = self.with(&mut session, began, global, screen).await;
+        // Before the lock is given back: another run would begin in the folder that is removed.
+        let tidied = match ended {
+            Ok((_, true)) => tidy(&session.opened.folder),
+            _ => Ok(()),
+        };
         session.close().await;
-        if ended.as_ref().is_ok_and(|(_, gone)| *gone) {
-            tidy(&session.opened.folder)?;
-        }
-        ended.map(|(exit, _)| exit)
+        let (exit, _) = ended?;
+        tidied.map(|()| exit)
     }
 
     /// How it ended, and whether nothing is left to remember.

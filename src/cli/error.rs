@@ -136,19 +136,7 @@ impl From<StateError> for CliError {
     fn from(error: StateError) -> Self {
         let mut cli = match &error {
             StateError::Damaged { backup, path, .. } => {
-                let cli = Self::new(Exit::Damaged, error.to_string());
-                match backup {
-                    Some(backup) => {
-                        let (backup, state) = (backup.display(), of_snapshot(path));
-                        cli.hint(if is_remote(path) {
-                            format!("the newest backup that can be read is {backup}: run 'aws s3 cp {backup} {state}', then 'stackup diff'")
-                        } else {
-                            format!("the newest backup that can be read is {backup}: copy it to {state} and run 'stackup diff'")
-                        })
-                    }
-                    None if is_remote(path) => cli.hint("nothing was changed, and no backup of it can be read: fetch a former version of the object, which a versioned bucket keeps"),
-                    None => cli.hint("nothing was changed, and no backup of it can be read: restore that folder from a copy of your own"),
-                }
+                Self::new(Exit::Damaged, error.to_string()).hint(way_back(path, backup.as_deref()))
             }
             StateError::Newer { .. } | StateError::UnknownFeature { .. } => {
                 Self::new(Exit::Damaged, error.to_string()).hint("use the stackup that wrote it, or a newer one")
@@ -181,15 +169,37 @@ fn is_remote(path: &Path) -> bool {
     path.starts_with("s3:")
 }
 
-/// The snapshot that this file or object of a state belongs to.
-fn of_snapshot(path: &Path) -> String {
-    let folder = path.parent().unwrap_or(path);
-    let folder = if folder.ends_with("journal") {
-        folder.parent().unwrap_or(folder)
+/// What leads out of a state that cannot be read, by which part of it is damaged.
+fn way_back(path: &Path, backup: Option<&Path>) -> String {
+    let remote = is_remote(path);
+    let journal = if remote {
+        path.ancestors().find(|part| part.ends_with("journal"))
     } else {
-        folder
+        Some(path).filter(|path| path.ends_with("journal.ndjson"))
     };
-    folder.join("state.json").display().to_string()
+    if let Some(journal) = journal {
+        let away = if remote {
+            format!("aws s3 mv --recursive {0}/ {0}-damaged/", journal.display())
+        } else {
+            format!("mv {0} {0}.damaged", journal.display())
+        };
+        return format!(
+            "run '{away}', then 'stackup apply': it finds by its marks what the run that wrote the journal had made; 'stackup destroy' alone would not look for it"
+        );
+    }
+    let state = path.display();
+    match backup {
+        Some(backup) if remote => format!(
+            "the newest backup that can be read is {0}: run 'aws s3 cp {0} {state}', then 'stackup diff'",
+            backup.display()
+        ),
+        Some(backup) => format!(
+            "the newest backup that can be read is {}: copy it to {state} and run 'stackup diff'",
+            backup.display()
+        ),
+        None if remote => "nothing was changed, and no backup of it can be read: fetch a former version of the object, which a versioned bucket keeps".into(),
+        None => "nothing was changed, and no backup of it can be read: restore that folder from a copy of your own".into(),
+    }
 }
 
 /// The exit code of a failed call.
@@ -215,28 +225,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_backup_of_a_state_in_a_bucket_goes_back_with_one_command() {
-        let damaged = |path: &str, backup: Option<&str>| {
-            CliError::from(StateError::Damaged {
+    fn a_damaged_state_names_what_leads_out_of_it() {
+        let told = |path: &str, backup: Option<&str>| {
+            let error = CliError::from(StateError::Damaged {
                 path: path.into(),
                 offset: 0,
                 what: "it is empty".into(),
                 backup: backup.map(Into::into),
-            })
+            });
+            error.hints[0].clone()
         };
-        let backup = "s3://b/k/demo/backups/state-00000001.json";
-        for path in ["state.json", "journal/00000002"] {
-            let told = damaged(&format!("s3://b/k/demo/{path}"), Some(backup));
-            let copy = format!("aws s3 cp {backup} s3://b/k/demo/state.json");
-            assert!(told.hints[0].contains(&copy), "{:?}", told.hints);
+        for (path, backup, way_out) in [
+            (
+                "s3://b/k/demo/state.json",
+                Some("s3://b/k/demo/backups/1"),
+                "aws s3 cp s3://b/k/demo/backups/1 s3://b/k/demo/state.json",
+            ),
+            ("s3://b/k/demo/state.json", None, "former version"),
+            (
+                ".stackup/demo/state.json",
+                Some(".stackup/demo/backups/1"),
+                "copy it to .stackup/demo/state.json",
+            ),
+            (".stackup/demo/state.json", None, "a copy of your own"),
+            // An older snapshot would not make a journal readable.
+            (
+                "s3://b/k/demo/journal/00000002",
+                Some("s3://b/k/demo/backups/1"),
+                "aws s3 mv --recursive s3://b/k/demo/journal/ s3://b/k/demo/journal-damaged/",
+            ),
+            (
+                ".stackup/demo/journal.ndjson",
+                Some(".stackup/demo/backups/1"),
+                "mv .stackup/demo/journal.ndjson .stackup/demo/journal.ndjson.damaged",
+            ),
+        ] {
+            let hint = told(path, backup);
+            assert!(hint.contains(way_out), "{path}: {hint}");
         }
-        let told = damaged("s3://b/k/state.json", None);
-        assert!(told.hints[0].contains("former version"), "{:?}", told.hints);
-        let told = damaged(".stackup/demo/journal.ndjson", Some(".stackup/demo/backups/x"));
-        assert!(
-            told.hints[0].contains("copy it to .stackup/demo/state.json"),
-            "{:?}",
-            told.hints
-        );
     }
 }

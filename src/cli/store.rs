@@ -31,6 +31,13 @@ pub(super) fn left_behind(model: &StackModel, folder: &Path) -> Result<(), CliEr
     let S3Model { bucket, key, .. } = bucket;
     let name = &model.name;
     let from = folder.display();
+    if std::fs::metadata(folder.join("journal.ndjson")).is_ok_and(|journal| journal.len() > 0) {
+        return Err(CliError::new(
+            Exit::Refused,
+            format!("the state of {name} is in {from}, with a run that did not end, and the bucket that the stack file names has none"),
+        )
+        .hint("take state out of the stack file and end that run with 'stackup apply' or 'stackup destroy'; then the state can be moved"));
+    }
     Err(CliError::new(
         Exit::Refused,
         format!("the state of {name} is in {from}, and the bucket that the stack file names has none"),

@@ -6,21 +6,21 @@ use std::{
 use serde_json::Value;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
-    task::JoinSet,
+    task::{self, JoinError, JoinSet},
     time::Instant,
 };
 
 use super::{
-    Refreshed, Run,
+    Cancel, Canceller, Refreshed, Run,
     graph::{Edges, edges},
     ledger::Ledger,
     node::{Ended, Message},
     start::{Start, conflict, failure},
-    timings::{Clock, critical_path},
+    timings::Clock,
     wait::Looker,
 };
 use crate::{
-    model::{Action, Address, EventKind, Failure, Outcome, Plan, Reason, Report, Step, Until, Verb},
+    model::{Action, Address, EventKind, Failure, Plan, Reason, Report, Stop, Until, Verb},
     resource::{Kind, ResourceError},
     state::{Loaded, Record, Snapshot, StateError, Store},
 };
@@ -45,6 +45,7 @@ pub async fn execute(
     store: &mut dyn Store,
     loaded: Loaded,
 ) -> Result<Executed, ResourceError> {
+    let asked = run.cancel.clone();
     let edges = edges(plan, &refreshed).map_err(|cycle| {
         let path: Vec<&str> = cycle.iter().chain(cycle.first()).map(Address::as_str).collect();
         ResourceError::permanent(format!("the stack's needs go in a circle: {}", path.join(" → ")))
@@ -56,8 +57,15 @@ pub async fn execute(
         .map(|step| Ok((step.kind.as_str(), Arc::clone(run.registry.get(&step.kind)?))))
         .collect::<Result<_, ResourceError>>()?;
     let (tell, told) = mpsc::channel(256);
+    let (halt, halted) = Canceller::new();
+    let run = Run {
+        cancel: halted,
+        ..run.clone()
+    };
     let coordinator = Coordinator {
-        run,
+        asked,
+        halt,
+        run: &run,
         plan,
         at_once: kinds
             .iter()
@@ -88,6 +96,7 @@ pub async fn execute(
         ready: Vec::new(),
         running: JoinSet::new(),
         looking: JoinSet::new(),
+        tasks: HashMap::new(),
         started: HashMap::new(),
         tell,
         told,
@@ -105,6 +114,11 @@ enum State {
 
 /// The one owner of journal, state and report; nodes tell it what happened and wait until that is on disk.
 pub(super) struct Coordinator<'a> {
+    /// Whether the run was asked to stop.
+    pub(super) asked: Cancel,
+    /// Has everything in flight leave: a stop was asked for, or the state is lost.
+    halt: Canceller,
+    /// What the nodes work with; its stop is `halt`.
     pub(super) run: &'a Run,
     pub(super) plan: &'a Plan,
     pub(super) kinds: BTreeMap<&'a str, Arc<dyn Kind>>,
@@ -113,7 +127,7 @@ pub(super) struct Coordinator<'a> {
     pub(super) index: HashMap<Address, usize>,
     states: Vec<State>,
     applied: Vec<bool>,
-    clock: Clock,
+    pub(super) clock: Clock,
     pub(super) edges: Edges,
     /// What could not be asked about before that resource is there.
     pub(super) after: HashMap<Address, Vec<Address>>,
@@ -123,17 +137,19 @@ pub(super) struct Coordinator<'a> {
     pub(super) outputs: BTreeMap<Address, Arc<Value>>,
     /// The number of the state that the run began with.
     pub(super) serial: u64,
-    ledger: Ledger<'a>,
-    report: Report,
+    pub(super) ledger: Ledger<'a>,
+    pub(super) report: Report,
     /// Steps whose needs are all met and that have not been started.
     ready: Vec<usize>,
     running: JoinSet<(usize, Ended)>,
     /// One more look at what waited for a step.
     pub(super) looking: JoinSet<(usize, Refreshed)>,
-    started: HashMap<usize, Instant>,
+    /// Whose step each task works for.
+    pub(super) tasks: HashMap<task::Id, usize>,
+    pub(super) started: HashMap<usize, Instant>,
     pub(super) tell: mpsc::Sender<Message>,
     told: mpsc::Receiver<Message>,
-    lost: Option<StateError>,
+    pub(super) lost: Option<StateError>,
 }
 
 impl Coordinator<'_> {
@@ -144,7 +160,7 @@ impl Coordinator<'_> {
         self.ready = (0..self.plan.steps.len())
             .filter(|i| self.edges.open.get(*i) == Some(&0))
             .collect();
-        let mut cancel = self.run.cancel.clone();
+        let mut cancel = self.asked.clone();
         let mut stopping = false;
         loop {
             self.start_ready().await;
@@ -156,11 +172,12 @@ impl Coordinator<'_> {
                 biased;
                 stop = cancel.wait(), if !stopping => {
                     stopping = true;
+                    self.halt.stop(stop);
                     self.run.events.send(EventKind::Stopping { signal: format!("{stop:?}").to_uppercase(), in_flight: self.running.len() });
                 }
                 Some(message) = self.told.recv() => self.hear(message).await,
-                Some(ended) = self.running.join_next() => self.end(ended).await,
-                Some(looked) = self.looking.join_next() => self.looked(looked.unwrap_or_default()),
+                Some(ended) = self.running.join_next_with_id() => self.end(ended).await,
+                Some(looked) = self.looking.join_next_with_id() => self.have_looked(looked),
             }
         }
         self.finish(verb).await
@@ -169,7 +186,7 @@ impl Coordinator<'_> {
     /// Starts every step whose needs are met, until a stop comes.
     async fn start_ready(&mut self) {
         while !self.ready.is_empty() {
-            if self.run.cancel.stopped().is_some() || self.lost.is_some() {
+            if self.asked.stopped().is_some() || self.lost.is_some() {
                 self.ready.clear();
                 return;
             }
@@ -234,7 +251,8 @@ impl Coordinator<'_> {
                 self.set(i, State::Running);
                 self.started.insert(i, Instant::now());
                 self.clock.started(i);
-                self.running.spawn(async move { (i, node.go().await) });
+                let task = self.running.spawn(async move { (i, node.go().await) });
+                self.tasks.insert(task.id(), i);
             }
             Err(error) => self.fail(i, failure(step.action, &error)),
         }
@@ -272,7 +290,13 @@ impl Coordinator<'_> {
         if self.lost.is_none()
             && let Err(error) = self.ledger.write(records).await
         {
+            self.run.events.send(EventKind::Warning {
+                address: None,
+                message: format!("the state cannot be written any more, so nothing new begins and what is in flight is left: {error}"),
+            });
             self.lost = Some(error);
+            // Which signal is all the same: the outcome is told by the loss.
+            self.halt.stop(Stop::Term);
         }
     }
 
@@ -311,13 +335,13 @@ impl Coordinator<'_> {
         }
     }
 
-    async fn end(&mut self, ended: Result<(usize, Ended), tokio::task::JoinError>) {
+    async fn end(&mut self, ended: Result<(task::Id, (usize, Ended)), JoinError>) {
         // What the node told before it ended comes first.
         while let Ok(message) = self.told.try_recv() {
             self.hear(message).await;
         }
         match ended {
-            Ok((i, Ended::Done(outputs))) => {
+            Ok((_, (i, Ended::Done(outputs)))) => {
                 let took_ms = self.took(i);
                 if let Some(step) = self.plan.steps.get(i) {
                     self.run.events.send(EventKind::StepFinished {
@@ -328,13 +352,34 @@ impl Coordinator<'_> {
                 }
                 self.succeed(i, outputs);
             }
-            Ok((i, Ended::Failed(failure))) => self.fail(i, failure),
-            Ok((i, Ended::Left)) => self.set(i, State::Ended),
-            Err(panic) => self.run.events.send(EventKind::Warning {
-                address: None,
-                message: format!("a task of stackup itself ended unexpectedly, please report it: {panic}"),
-            }),
+            Ok((_, (i, Ended::Failed(failure)))) => self.fail(i, failure),
+            Ok((_, (i, Ended::Left))) => self.set(i, State::Ended),
+            Err(panic) => self.broke(&panic),
         }
+    }
+
+    fn have_looked(&mut self, looked: Result<(task::Id, (usize, Refreshed)), JoinError>) {
+        match looked {
+            Ok((_, looked)) => self.looked(looked),
+            Err(panic) => self.broke(&panic),
+        }
+    }
+
+    /// A task of ours panicked: what it worked for has failed, and with it what waits for that.
+    fn broke(&mut self, panic: &JoinError) {
+        let Some(&i) = self.tasks.get(&panic.id()) else {
+            return;
+        };
+        let action = self
+            .plan
+            .steps
+            .get(i)
+            .map_or(Action::Unchanged, |step| step.action);
+        let error = ResourceError::permanent(format!("stackup itself broke while at work on it: {panic}"))
+            .hint(
+                "please report this with the lines that stand before it; the same command goes on from here",
+            );
+        self.fail(i, failure(action, &error));
     }
 
     fn succeed(&mut self, i: usize, outputs: Option<Arc<Value>>) {
@@ -406,67 +451,5 @@ impl Coordinator<'_> {
     fn took(&self, i: usize) -> u64 {
         let took = self.started.get(&i).map(Instant::elapsed).unwrap_or_default();
         u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    async fn finish(mut self, verb: Verb) -> Executed {
-        let reached = |address: &Address| {
-            let report = &self.report;
-            report.done.contains_key(address)
-                || report.failed.contains_key(address)
-                || report.skipped.contains_key(address)
-        };
-        let steps = self.plan.steps.iter().enumerate();
-        let (begun, left): (Vec<_>, Vec<_>) = steps
-            .filter(|(_, step)| !reached(&step.address))
-            .partition(|(i, _)| self.started.contains_key(i));
-        let addresses =
-            |steps: Vec<(usize, &Step)>| steps.into_iter().map(|(_, step)| step.address.clone()).collect();
-        (self.report.begun, self.report.left) = (addresses(begun), addresses(left));
-        self.report.timings = self.clock.timings(self.plan);
-        let snapshot = self.ledger.snapshot.clone();
-        let snapshot = if self.lost.is_some() {
-            snapshot
-        } else {
-            match self.ledger.close().await {
-                Ok(saved) => saved,
-                Err(error) => {
-                    self.lost = Some(error);
-                    snapshot
-                }
-            }
-        };
-        let mut report = self.report;
-        report.outcome = outcome(&report, self.run, self.lost.is_some());
-        self.run.events.send(EventKind::RunFinished {
-            verb,
-            outcome: report.outcome,
-            done: report.done.len(),
-            failed: report.failed.len(),
-            skipped: report.skipped.len(),
-            critical_path: critical_path(&report.timings),
-        });
-        Executed {
-            report,
-            snapshot,
-            lost: self.lost,
-        }
-    }
-}
-
-fn outcome(report: &Report, run: &Run, lost: bool) -> Outcome {
-    let failed = || report.failed.values();
-    let ended = report.begun.is_empty() && report.left.is_empty();
-    if let Some(stop) = run.cancel.stopped().filter(|_| !ended) {
-        Outcome::Stopped(stop)
-    } else if lost {
-        Outcome::StateLost
-    } else if report.failed.is_empty() {
-        Outcome::Done
-    } else if failed().all(|failure| failure.refused) && report.written() == 0 {
-        Outcome::Refused
-    } else if failed().all(|failure| failure.deadline) {
-        Outcome::Deadline
-    } else {
-        Outcome::Failed
     }
 }

@@ -177,6 +177,7 @@ impl FakeKind {
             .and_then(|inputs| inputs.get("size"))
             .cloned()
             .unwrap_or_default();
+        assert_ne!(size, "breaks", "as the test asks");
         let thing = Thing {
             owner: target.stack.uid.clone(),
             size,

@@ -74,8 +74,10 @@ impl Coordinator<'_> {
             .filter_map(|address| Some((address.clone(), self.refreshed.found.get(&address)?.clone())))
             .collect();
         let (run, outputs) = (self.run.clone(), self.outputs.clone());
-        self.looking
+        let task = self
+            .looking
             .spawn(async move { (i, refresh::again(&run, open, &outputs).await) });
+        self.tasks.insert(task.id(), i);
     }
 
     /// Those of `waiting` that can be asked about now. The others refer to more that is still to come, and wait for that.

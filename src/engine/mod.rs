@@ -7,6 +7,7 @@
 mod cancel;
 mod doomed;
 mod execute;
+mod finish;
 mod graph;
 mod later;
 mod ledger;

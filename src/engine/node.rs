@@ -186,9 +186,23 @@ impl Node {
                 .await?;
                 node.away().await?;
             }
-            let delete = |target| self.kind.delete(target);
-            wait::retry(&self.run, self.kind.traits(), &self.target, delete).await?;
+            self.call(|target| self.kind.delete(target)).await?;
             self.until_gone().await
+        })
+    }
+
+    /// Makes a call, again where it may succeed later. One that a stop kept from being made again is left, not failed.
+    async fn call<'a, T>(
+        &'a self,
+        call: impl Fn(&'a Target) -> Boxed<'a, Result<T, ResourceError>>,
+    ) -> Result<T, Halt> {
+        let called = wait::retry(&self.run, self.kind.traits(), &self.target, call).await;
+        called.map_err(|error| {
+            if error.again() && self.run.cancel.stopped().is_some() {
+                Halt::Left
+            } else {
+                error.into()
+            }
         })
     }
 
@@ -209,7 +223,7 @@ impl Node {
                 made
             }) as Boxed<'_, Result<Made, ResourceError>>
         };
-        Ok(wait::retry(&self.run, self.kind.traits(), &self.target, call).await?)
+        self.call(call).await
     }
 
     /// What a call made of which no answer came, if it shows as long as it may stay unseen; brought to what is wanted,
@@ -248,12 +262,8 @@ impl Node {
     /// Updates in place; if the thing moved since it was looked at, looks again, as long as the difference is no worse.
     async fn change(&self) -> Result<Made, Halt> {
         for _ in 0..MOVES {
-            match wait::retry(&self.run, self.kind.traits(), &self.target, |target| {
-                self.kind.update(target)
-            })
-            .await
-            {
-                Err(error) if error.cause == Cause::Outdated => {
+            match self.call(|target| self.kind.update(target)).await {
+                Err(Halt::Error(error)) if error.cause == Cause::Outdated => {
                     let seen =
                         wait::observe(&self.run, self.kind.as_ref(), std::slice::from_ref(&self.target))
                             .await;
@@ -264,7 +274,7 @@ impl Node {
                         Some(Ok(_)) | None => return Err(outdated(&self.target.address).into()),
                     }
                 }
-                other => return Ok(other?),
+                other => return other,
             }
         }
         Err(outdated(&self.target.address).into())
@@ -283,10 +293,7 @@ impl Node {
                 if self.run.cancel.stopped().is_some() {
                     return Err(Halt::Left);
                 }
-                wait::retry(&self.run, self.kind.traits(), &self.target, |target| {
-                    self.kind.delete(target)
-                })
-                .await?;
+                self.call(|target| self.kind.delete(target)).await?;
             }
             self.until_gone().await
         };

@@ -625,6 +625,68 @@ async fn what_was_made_and_is_still_awaited_when_a_stop_comes_is_not_told_to_be_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_a_stop_keeps_from_being_made_again_has_not_failed() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    cloud.fails("create fake.thing/network", Cause::Throttled, 1000, false);
+    let (plan, refreshed) = planned(&cloud, &stack("small"), &store).await;
+    let (canceller, cancel) = Canceller::new();
+    let (run, loaded) = (run_of(&cloud, cancel), store.loaded());
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        canceller.stop(Stop::Int);
+    };
+    let (executed, ()) = tokio::join!(
+        execute(&run, Verb::Apply, &plan, refreshed, &mut store, loaded),
+        stop
+    );
+    let report = executed.unwrap().report;
+    assert_eq!(report.outcome, Outcome::Stopped(Stop::Int));
+    assert_eq!(report.begun, [Address::new("fake.thing", "network")]);
+    assert!(report.failed.is_empty() && report.skipped.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_left_once_the_state_cannot_be_written() {
+    let (cloud, mut store) = (
+        Arc::new(Cloud::default()),
+        Memory {
+            crash_after: Some(5),
+            ..Memory::default()
+        },
+    );
+    let thing = |name: &str, size: &str| wanted("fake.thing", name, json!({"size": size}), Vec::new());
+    let before = tokio::time::Instant::now();
+    let executed = go(&cloud, &[thing("slow", "half"), thing("quick", "s")], &mut store).await;
+    assert_eq!(executed.report.outcome, Outcome::StateLost);
+    assert!(executed.report.failed.is_empty(), "{:?}", executed.report);
+    assert!(
+        executed
+            .report
+            .begun
+            .contains(&Address::new("fake.thing", "slow"))
+    );
+    // The slow one would be waited for until its deadline, by a clock that no test waits for.
+    assert!(before.elapsed() < Duration::from_secs(15));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_breaks_in_stackup_itself_is_a_failure() {
+    let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+    let [a, b] = ["a", "b"].map(|name| Address::new("fake.thing", name));
+    let thing = |name: &str, size: &str, needs| wanted("fake.thing", name, json!({"size": size}), needs);
+    let all = [
+        thing("a", "breaks", Vec::new()),
+        thing("b", "s", vec![Need::ready(a.clone())]),
+        thing("c", "s", Vec::new()),
+    ];
+    let report = go(&cloud, &all, &mut store).await.report;
+    assert_eq!(report.outcome, Outcome::Failed);
+    assert!(report.failed[&a].message.contains("stackup itself broke"));
+    assert!(report.skipped.contains_key(&b) && report.left.is_empty());
+    assert_eq!(cloud.names(), ["fake.thing/c"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_thing_deleted_by_hand_is_made_again_and_a_cluster_deleted_by_hand_takes_its_objects_along() {
     let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
     go(&cloud, &stack("small"), &mut store).await;

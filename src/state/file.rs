@@ -1,7 +1,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -65,6 +65,11 @@ impl FileStore {
             .open(&path)
             .map_err(StateError::io("open", &path))?;
         match file.try_lock() {
+            // Its holder may have ended with the whole folder removed: then this is the lock of nothing.
+            Ok(()) if !same_file(&file, &path) => {
+                self.prepare()?;
+                return self.lock(holder);
+            }
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(StateError::Locked(Box::new(read_holder(&mut file))));
@@ -238,24 +243,22 @@ impl FileStore {
         Ok(())
     }
 
+    /// Removes everything, the snapshot last: what is left of a removal that is cut off can be read.
     fn remove(&mut self) -> Result<(), StateError> {
         self.journal = None;
-        for name in [JOURNAL, SNAPSHOT, "state.json.new"] {
-            let path = self.folder.join(name);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(StateError::io("remove", path)(error));
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-        let backups = self.folder.join(BACKUPS);
-        match fs::remove_dir_all(&backups) {
+        let gone = |path: &Path, removed: io::Result<()>| match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StateError::io("remove", backups)(error))
+                Err(StateError::io("remove", path)(error))
             }
             Ok(()) | Err(_) => Ok(()),
+        };
+        let backups = self.folder.join(BACKUPS);
+        gone(&backups, fs::remove_dir_all(&backups))?;
+        for name in ["state.json.new", JOURNAL, SNAPSHOT] {
+            let path = self.folder.join(name);
+            gone(&path, fs::remove_file(&path))?;
         }
+        sync_folder(&self.folder)
     }
 }
 
@@ -352,6 +355,13 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     }
 }
 
+/// Whether this open file is still the one at that path.
+fn same_file(file: &File, path: &Path) -> bool {
+    let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (opened, there) = (file.metadata(), fs::metadata(path));
+    opened.is_ok_and(|opened| there.is_ok_and(|there| id(opened) == id(there)))
+}
+
 /// What the lock file says; a holder that has not written it yet is told as unknown.
 fn read_holder(file: &mut File) -> Holder {
     let mut text = String::new();
@@ -401,6 +411,43 @@ mod tests {
             matches!(&error, StateError::Damaged { backup: Some(path), .. } if path.ends_with("state-00000001.json")),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_removal_that_is_cut_off_leaves_a_state_that_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(folder.path());
+        let mut snapshot = Snapshot::new("demo", "u".into(), "l".into());
+        store.save(&mut snapshot).await.unwrap();
+        store.save(&mut snapshot).await.unwrap();
+        // A folder in the journal's place cannot be removed as a file: there the removal ends.
+        let journal = store.folder().join(JOURNAL);
+        fs::remove_file(&journal).unwrap();
+        fs::create_dir(&journal).unwrap();
+        store.clear().await.unwrap_err();
+        fs::remove_dir(&journal).unwrap();
+        assert!(store.load().await.unwrap().is_some());
+        store.clear().await.unwrap();
+        assert!(store.load().await.unwrap().is_none());
+    }
+
+    #[test]
+    fn a_lock_whose_file_is_gone_is_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut one = store(folder.path());
+        one.lock(&holder()).unwrap();
+        let path = one.folder().join(LOCK);
+        let file = File::open(&path).unwrap();
+        assert!(same_file(&file, &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!same_file(&file, &path));
+        let mut two = store(folder.path());
+        two.lock(&holder()).unwrap();
+        assert!(matches!(
+            store(folder.path()).lock(&holder()),
+            Err(StateError::Locked(_))
+        ));
+        assert!(!same_file(&file, &path), "another file has that name now");
     }
 
     #[tokio::test]

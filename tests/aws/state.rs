@@ -554,6 +554,14 @@ async fn a_state_in_the_folder_is_not_forgotten_when_the_stack_file_names_a_buck
     machine.write("stackup.yaml", shop.stack());
     machine.write(".stackup/demo/state.json", begun().0);
     machine.write(".stackup/demo/journal.ndjson", begun().1);
+    machine.write("stackup.yaml", &with_bucket);
+    // What only the journal tells would be forgotten with it.
+    machine
+        .stackup(&["apply", "--yes"])
+        .ends(6)
+        .says("with a run that did not end")
+        .says("take state out of the stack file");
+    machine.write("stackup.yaml", shop.stack());
     apply(&machine).ends(0);
     machine.write("stackup.yaml", &with_bucket);
     for verb in [&["diff"][..], &["apply", "--yes"]] {
