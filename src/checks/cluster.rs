@@ -141,11 +141,7 @@ fn storage_class(e: &Evidence, _: &'static str) -> Outcome {
     let pending: Vec<String> = e
         .all("PersistentVolumeClaim")
         .iter()
-        .filter(|claim| {
-            e.applied
-                .iter()
-                .any(|object| namespace(object) == namespace(claim))
-        })
+        .filter(|claim| is_used(e, claim))
         .filter(|claim| text(claim, "/status/phase") != "Bound")
         .map(|claim| format!("{} is {}", title(claim), text(claim, "/status/phase")))
         .collect();
@@ -163,6 +159,17 @@ fn storage_class(e: &Evidence, _: &'static str) -> Outcome {
         (true, _) => "the stack keeps nothing on volumes of a default class".to_owned(),
         (false, class) => format!("default class {}", class.copied().unwrap_or_default()),
     })
+}
+
+/// Whether a claim is the stack's own, or a pod of the stack mounts it: one that nobody uses may wait for its first user.
+fn is_used(e: &Evidence, claim: &Value) -> bool {
+    let ours = |object: &Value| namespace(object) == namespace(claim) && name(object) == name(claim);
+    let mounts = |pod: &&Value| {
+        let volumes = items(pod, "/spec/volumes").iter();
+        let mut claims = volumes.map(|volume| text(volume, "/persistentVolumeClaim/claimName"));
+        namespace(pod) == namespace(claim) && claims.any(|named| named == name(claim))
+    };
+    e.applied("PersistentVolumeClaim").any(ours) || super::inventory::stack_pods(e).iter().any(mounts)
 }
 
 fn webhooks(e: &Evidence, _: &'static str) -> Outcome {

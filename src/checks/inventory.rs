@@ -63,13 +63,13 @@ pub(super) const CHECKS: &[Check] = &[
         .hint("raise resources.limits.memory of that container, or give it less to do"),
 ];
 
-/// The pods of the stack's workloads.
+/// The pods in the namespaces that the stack makes, and those of its workloads in others.
 pub(super) fn stack_pods(e: &Evidence) -> Vec<&Value> {
     let made = e.applied("Namespace").map(name).collect::<BTreeSet<_>>();
-    e.all("Pod")
-        .iter()
-        .filter(|pod| made.contains(namespace(pod)))
-        .collect()
+    let ours = |pod: &&Value| {
+        made.contains(namespace(pod)) || workload::applied(e).any(|workload| workload::has(workload, pod))
+    };
+    e.all("Pod").iter().filter(ours).collect()
 }
 
 /// Compares what should be there by `namespace/name` with what is.
@@ -274,6 +274,15 @@ fn containers(e: &Evidence, _: &'static str) -> Outcome {
             .chain(items(pod, "/status/containerStatuses"))
         {
             count += 1;
+            let code = number(status, "/state/terminated/exitCode");
+            // A pod that failed as a whole, as an evicted one, has been replaced, or its workload lacks one.
+            if code != 0 && text(pod, "/status/phase") != "Failed" {
+                wrong.push(format!(
+                    "{} {}: ended with exit code {code}",
+                    title(pod),
+                    name_of(status)
+                ));
+            }
             let reason = text(status, "/state/waiting/reason");
             if !reason.is_empty() && reason != "PodInitializing" && reason != "ContainerCreating" {
                 let message = text(status, "/state/waiting/message");

@@ -36,4 +36,4 @@ pub use evidence::{Answer, Evidence, reduce};
 pub use list::all;
 pub use place::{Login, Place, grafana_login, places};
 pub use rights::{Kind, kind, role};
-pub use runner::{Answered, Ask, reads, run};
+pub use runner::{Answered, Ask, overdue, reads, run};

@@ -317,6 +317,12 @@ fn webhook_stamp(e: &Evidence, _: &'static str) -> Outcome {
         .iter()
         .partition(|rule| text(rule, "/metadata/creationTimestamp") < since);
     let wrong: Vec<String> = late.into_iter().map(title).collect();
+    if wrong.is_empty() && seen.is_empty() {
+        return Err(Miss::skip(format!(
+            "no rule was stored since the operator runs ({} before): nothing shows whether its webhook is asked",
+            early.len()
+        )));
+    }
     let holds = format!(
         "{} seen, {} stored before the operator ran",
         seen.len(),
@@ -375,6 +381,12 @@ fn controllers(e: &Evidence, _: &'static str) -> Outcome {
 fn syncs(e: &Evidence, _: &'static str) -> Outcome {
     wanted(e)?;
     let samples = e.samples(SYNCS)?;
+    if samples.is_empty() {
+        return Err(Miss::wait(
+            "no sample of prometheus_operator_syncs yet",
+            "no object whose last sync failed",
+        ));
+    }
     let failed = samples
         .iter()
         .filter(|(labels, value)| text(labels, "/status") == "failed" && *value > 0.0);
@@ -387,6 +399,12 @@ fn syncs(e: &Evidence, _: &'static str) -> Outcome {
 fn rejected(e: &Evidence, _: &'static str) -> Outcome {
     wanted(e)?;
     let samples = e.samples(RESOURCES)?;
+    if samples.is_empty() {
+        return Err(Miss::wait(
+            "no sample of prometheus_operator_managed_resources yet",
+            "none rejected",
+        ));
+    }
     let rejected = samples
         .iter()
         .filter(|(labels, value)| text(labels, "/state") == "rejected" && *value > 0.0);

@@ -101,7 +101,8 @@ pub fn role(reads: &BTreeSet<&'static str>, namespaces: &BTreeSet<String>) -> St
         .any(|read| read.contains(':') && !read.starts_with("cluster:"))
     {
         local.push_str("  - {apiGroups: [\"\"], resources: [pods], verbs: [get]}\n");
-        local.push_str("  - {apiGroups: [\"\"], resources: [pods/portforward], verbs: [create]}\n");
+        // Over a WebSocket it is a GET, and from Kubernetes 1.35 on the right to create is asked for as well.
+        local.push_str("  - {apiGroups: [\"\"], resources: [pods/portforward], verbs: [get, create]}\n");
     }
     if !local.is_empty() {
         for namespace in namespaces {

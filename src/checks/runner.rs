@@ -170,6 +170,16 @@ fn decide(
     }
 }
 
+/// What is still not known once the time for it is over has not been seen, and is told as that.
+pub fn overdue(answered: &mut [Answered]) {
+    for one in answered.iter_mut().filter(|one| one.pending) {
+        let severity = list::find(&one.finding.id).map(|check| check.severity);
+        if severity == Some(Severity::Error) && one.finding.state == CheckState::Warn {
+            one.finding.state = CheckState::Fail;
+        }
+    }
+}
+
 fn missed(check: &Check, mut finding: Finding, miss: Miss) -> Answered {
     finding.state = match (miss.how, check.severity) {
         (How::Skips, _) => CheckState::Skip,

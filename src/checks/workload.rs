@@ -68,16 +68,26 @@ pub(super) fn pod_ready(pod: &Value) -> bool {
         && condition(pod, "Ready").is_some_and(|ready| text(ready, "/status") == "True")
 }
 
-/// The pods of a workload that are not being deleted.
+/// The pods of a workload that are not being deleted, nor over: an evicted one stays to be read long after its successor
+/// runs.
 pub(super) fn pods<'a>(e: &'a Evidence, workload: &'a Value) -> Vec<&'a Value> {
-    let selector = workload.pointer("/spec/selector").unwrap_or(&Value::Null);
     e.all("Pod")
         .iter()
-        .filter(|pod| {
-            namespace(pod) == namespace(workload) && selects(selector, pod.pointer("/metadata/labels"))
-        })
+        .filter(|pod| has(workload, pod))
         .filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_none())
+        .filter(|pod| !matches!(text(pod, "/status/phase"), "Failed" | "Succeeded"))
         .collect()
+}
+
+/// Whether a pod is one of a workload.
+pub(super) fn has(workload: &Value, pod: &Value) -> bool {
+    let selector = workload.pointer("/spec/selector").unwrap_or(&Value::Null);
+    namespace(pod) == namespace(workload) && selects(selector, pod.pointer("/metadata/labels"))
+}
+
+/// The workloads as the stack has them.
+pub(super) fn applied(e: &Evidence) -> impl Iterator<Item = &Value> {
+    KINDS.iter().flat_map(|kind| e.applied(kind))
 }
 
 /// The `StatefulSet`s that the operator makes: of each applied Prometheus one a shard, of each Alertmanager one.
@@ -122,10 +132,7 @@ pub(super) fn made_for<'a>(e: &'a Evidence, kind: &str) -> Result<Vec<&'a Value>
 
 /// Every workload that the stack comes to: live, or the title of one that is missing.
 pub(super) fn all(e: &Evidence) -> Vec<Result<&Value, String>> {
-    let applied = KINDS
-        .iter()
-        .flat_map(|kind| e.applied(kind))
-        .map(|wanted| e.live(wanted).ok_or_else(|| full_title(wanted)));
+    let applied = applied(e).map(|wanted| e.live(wanted).ok_or_else(|| full_title(wanted)));
     let made = operated(e).into_iter().map(|(owner, named)| {
         let found = e.find("StatefulSet", namespace(owner), &named);
         found.ok_or_else(|| format!("StatefulSet {}/{named}", namespace(owner)))

@@ -25,6 +25,17 @@ pub(super) fn kinds(clusters: &Clusters) -> Vec<Arc<dyn Kind>> {
     crate::kubernetes::kinds(clusters)
 }
 
+/// What makes the cluster with these outputs this one and no other, if it tells.
+#[cfg(feature = "kubernetes")]
+pub(super) async fn uid_of(clusters: &Clusters, outputs: &serde_json::Value) -> Option<String> {
+    clusters.uid(outputs).await
+}
+
+#[cfg(not(feature = "kubernetes"))]
+pub(super) async fn uid_of(_: &Clusters, _: &serde_json::Value) -> Option<String> {
+    std::future::ready(None).await
+}
+
 #[cfg(not(feature = "kubernetes"))]
 mod without {
     use crate::model::{Address, CompanionSpec, Mistake, StackModel};

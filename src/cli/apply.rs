@@ -76,7 +76,8 @@ impl Apply {
         let level = session.opened.model.verify.filter(|_| !self.no_verify);
         tell_resumed(session, global);
         cloud::at_its_place(session).await?;
-        let (plan, refreshed) = planned(session, &session.opened.wanted).await?;
+        let wanted = session.opened.wanted.clone();
+        let (plan, refreshed) = planned(session, &wanted).await?;
         let nothing = !plan.summary().pending() && standing(&plan, &refreshed) && !session.loaded.unfinished;
         if global.output == Format::Text && !global.quiet {
             let expected = expected(&session.run, &plan, &refreshed);

@@ -57,7 +57,7 @@ pub(super) fn tokens(cloud: &Cloud) -> Option<Tokens> {
 /// Refuses credentials of another account than the state's: there everything would seem to be gone.
 pub(super) async fn at_its_place(session: &mut Session) -> Result<(), CliError> {
     let ClusterModel::Eks(eks) = &session.opened.model.cluster else {
-        return Ok(());
+        return not_from_aws(session);
     };
     let identity = aws::identity(&session.cloud).await?;
     let here = Place {
@@ -73,6 +73,26 @@ pub(super) async fn at_its_place(session: &mut Session) -> Result<(), CliError> 
     }
     snapshot.place = Some(here);
     Ok(())
+}
+
+/// Refuses to leave AWS with a cluster standing there: without its account and region nothing of it would be found, and
+/// all of it forgotten.
+fn not_from_aws(session: &Session) -> Result<(), CliError> {
+    let snapshot = &session.loaded.snapshot;
+    let mut kinds = snapshot.resources.values().map(|entry| &entry.remembered.kind);
+    if !kinds.any(|kind| kind.starts_with("aws.")) {
+        return Ok(());
+    }
+    let (name, place) = (&session.opened.model.name, snapshot.place.as_ref());
+    let there = place.map_or_else(
+        || "on AWS".to_owned(),
+        |place| format!("in region {} of account {}", place.region, place.account),
+    );
+    Err(CliError::new(
+        Exit::Refused,
+        format!("{name} stands on EKS {there}, and the stack file now names another provider"),
+    )
+    .hint("name the provider eks with that region in the stack file again and run 'stackup destroy'; then change it"))
 }
 
 /// What these resources cost, as far as that is known; nothing if none of them is paid for.

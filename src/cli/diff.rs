@@ -7,6 +7,7 @@ use super::{
     cloud,
     context::{self, Environment, Screen, Session},
     error::{CliError, stays},
+    existing::at_its_cluster,
     exit::Exit,
     run::print,
 };
@@ -65,7 +66,8 @@ impl Diff {
         let opened = context::open(global, environment)?;
         let mut session = Session::open(opened, environment, None, self.adopt).await?;
         cloud::at_its_place(&mut session).await?;
-        let (plan, refreshed) = planned(&session, &session.opened.wanted).await?;
+        let wanted = session.opened.wanted.clone();
+        let (plan, refreshed) = planned(&mut session, &wanted).await?;
         let format = self.format.unwrap_or(match global.output {
             Format::Text => PlanFormat::Text,
             Format::Json => PlanFormat::Json,
@@ -112,11 +114,12 @@ pub(super) fn with_cost(plan: &Plan, style: &Style, text: String) -> String {
 
 /// Looks at everything and compares.
 pub(super) async fn planned(
-    session: &Session,
+    session: &mut Session,
     wanted: &[std::sync::Arc<Wanted>],
 ) -> Result<(Plan, Refreshed), CliError> {
+    let refreshed = refresh(&session.run, wanted, &session.loaded.snapshot).await?;
+    at_its_cluster(session, &refreshed).await?;
     let run = &session.run;
-    let refreshed = refresh(run, wanted, &session.loaded.snapshot).await?;
     let plan =
         plan(&run.stack.name, &refreshed, stays(run)).map_err(|errors| CliError::unreadable(&errors))?;
     let broken = lint(&plan, &refreshed);

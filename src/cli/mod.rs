@@ -18,6 +18,7 @@ mod diff;
 mod doctor;
 mod error;
 mod evidence;
+mod existing;
 mod exit;
 mod init;
 mod kubeconfig;

@@ -244,13 +244,22 @@ async fn wait(
             }
             Err(error) => return Err(error),
         }
-        let answered = checks::run(&ask, evidence);
+        let mut answered = checks::run(&ask, evidence);
         let open: Vec<&Finding> = answered
             .iter()
             .filter(|one| !one.settled())
             .map(|one| &one.finding)
             .collect();
-        if open.is_empty() || began.elapsed() + PAUSE > within || cancel.stopped().is_some() {
+        let over = began.elapsed() + PAUSE > within;
+        if open.is_empty() && !ask.before.is_empty() && !over && cancel.stopped().is_none() {
+            // Each held at some moment: whether all hold at this one is asked once more.
+            ask.before.clear();
+            continue;
+        }
+        if open.is_empty() || over || cancel.stopped().is_some() {
+            if over && !within.is_zero() {
+                checks::overdue(&mut answered);
+            }
             return Ok(Waited { ask, answered });
         }
         let line = progress(&open);

@@ -104,6 +104,14 @@ impl Clusters {
         Ok(self.connect(outputs).await?)
     }
 
+    /// What makes the cluster with these outputs this one and no other: the uid of its namespace `kube-system`. Nothing
+    /// if it does not answer or does not let us read that.
+    pub async fn uid(&self, outputs: &Value) -> Option<String> {
+        let cluster = self.connect(outputs).await.ok()?;
+        let namespace = cluster.get("/api/v1/namespaces/kube-system").await.ok()?;
+        Some(text(&namespace, "/metadata/uid").to_owned()).filter(|uid| !uid.is_empty())
+    }
+
     pub(super) async fn connect(&self, outputs: &Value) -> Result<Arc<Cluster>, CallError> {
         let access = Access::read(outputs, &self.data_folder).await?;
         let mut known = self.known.lock().await;

@@ -241,6 +241,12 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Whether values that stackup makes are missing in `live`, or used up.
+    pub(super) fn is_due(&self, live: &Value) -> bool {
+        let generate = self.inputs.as_ref().and_then(|inputs| inputs.generate.as_ref());
+        generate.is_some_and(|generate| generate.is_due(live))
+    }
+
     /// The hash of what is sent and of what we own of `live`.
     pub(super) fn settled(&self, clusters: &Clusters, live: &Value) -> Option<String> {
         let inputs = self.inputs.as_ref()?;

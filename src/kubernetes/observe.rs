@@ -145,6 +145,7 @@ async fn judge(
         }
         let settled =
             wanted && found.changes.is_empty() && found.forces.is_empty() && found.conflicts.is_empty();
+        let due = wanted && item.is_due(&live);
         let mut outputs = item.outputs(clusters, cluster, &live, settled);
         if item.inputs.is_none() {
             // Nothing was compared, so what is known stays.
@@ -156,7 +157,7 @@ async fn judge(
             readiness: pods::readiness(cluster, &live).await?,
             changes: found.changes,
             forces: found.forces,
-            moves: &[],
+            moves: if due { &["ca"] } else { &[] },
             conflicts: found.conflicts,
             foreign: item.foreign(&live),
             terminating: is_terminating(&live),
@@ -174,15 +175,10 @@ pub(super) fn is_settled(clusters: &Clusters, item: &Item<'_>, live: &Value) -> 
         return false;
     };
     let outputs = item.remembered();
-    let due = item
-        .inputs
-        .as_ref()
-        .and_then(|inputs| inputs.generate.as_ref())
-        .is_some_and(|generate| generate.is_due(live));
     remembered.input_hash == item.target.input_hash
         && outputs.uid == text(live, "/metadata/uid")
         && outputs.settled.is_some()
         && outputs.settled == item.settled(clusters, live)
         && item.owner(live) == Owner::Us
-        && !due
+        && !item.is_due(live)
 }

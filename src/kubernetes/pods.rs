@@ -87,7 +87,7 @@ pub(super) fn at_once(cluster: &Cluster, live: &Value) -> Readiness {
 pub(super) async fn readiness(cluster: &Cluster, live: &Value) -> Result<Readiness, CallError> {
     let first = at_once(cluster, live);
     if first == Readiness::Ready {
-        return Ok(first);
+        return on_nodes(cluster, live).await;
     }
     let pods = match labels(live) {
         Some(labels) => pods_with(cluster, text(live, "/metadata/namespace"), &labels).await?,
@@ -109,9 +109,8 @@ pub(super) async fn with_pods(
         _ => {}
     }
     around.pods = pods;
-    let readiness = judged(live, &around);
-    if matches!(readiness, Readiness::Ready) {
-        return Ok(readiness);
+    if judged(live, &around) == Readiness::Ready {
+        return on_nodes(cluster, live).await;
     }
     let overdue = |pod: &Value| waits_for_node(pod) && doom(pod, &around).is_some();
     if (overdue(live) || around.pods.iter().any(|pod| overdue(pod))) && no_nodes(cluster).await? {
@@ -119,6 +118,15 @@ pub(super) async fn with_pods(
     }
     around.pods = of_present_revision(cluster, live, &around).await?;
     Ok(judged(live, &around))
+}
+
+/// Of something that is ready: a `DaemonSet` that wants no pod is not, as long as the cluster has no node at all.
+async fn on_nodes(cluster: &Cluster, live: &Value) -> Result<Readiness, CallError> {
+    let wants_none = number(live, "/status/desiredNumberScheduled") == Some(0);
+    if text(live, "/kind") == "DaemonSet" && wants_none && no_nodes(cluster).await? {
+        return Ok(Readiness::NotYet("the cluster has no node yet".into()));
+    }
+    Ok(Readiness::Ready)
 }
 
 fn around(cluster: &Cluster) -> Around {

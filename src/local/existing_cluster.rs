@@ -3,11 +3,11 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Kubeconfig, Local, LocalError,
-    cluster::{self, Cluster, Differences},
+    cluster::{self, Cluster},
 };
 use crate::{
     model::{Address, ExistingModel},
@@ -43,12 +43,9 @@ impl Resource for ExistingCluster {
         cluster::identity(stack, address, &stack.name)
     }
 
-    fn diff(inputs: &ExistingModel, outputs: &Cluster) -> Change {
-        let mut change = Change::default();
-        if inputs.context != outputs.context {
-            change.force("context", json!(outputs.context), json!(inputs.context));
-        }
-        change
+    fn diff(_: &ExistingModel, _: &Cluster) -> Change {
+        // Another context may well lead to the same cluster; whether it does is asked of the cluster.
+        Change::default()
     }
 
     async fn observe(
@@ -140,6 +137,8 @@ fn path(local: &Local, inputs: &ExistingModel) -> Result<PathBuf, LocalError> {
 #[cfg(test)]
 mod tests {
     use std::{fs, sync::Arc};
+
+    use serde_json::json;
 
     use super::{super::room::kinds, super::test, *};
     use crate::resource::Kind;

@@ -81,6 +81,9 @@ pub struct Snapshot {
     /// Where at a cloud the stack stands, if it stands at one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// The uid of the existing cluster that the stack was put on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// The lifetime that the stack file asked for, and when it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub life: Option<Life>,
@@ -114,6 +117,7 @@ impl Snapshot {
             serial: 0,
             epoch: 0,
             place: None,
+            cluster: None,
             life: None,
             resources: BTreeMap::new(),
             deposed: Vec::new(),

@@ -339,8 +339,18 @@ async fn a_protected_cluster_is_refused_before_anything_goes_and_a_stack_without
         "{}",
         refused.all()
     );
-    assert_eq!(double.calls(true).await.len(), before);
     sandbox.stackup(&["apply", "--yes"]).ends(0);
+    // Nor is it forgotten by naming another provider, under which nothing of it would be found.
+    let (eks, before) = (sandbox.read("stackup.yaml"), double.calls(true).await.len());
+    sandbox.write("stackup.yaml", "name: small\ncluster: {provider: kwok}\n");
+    for verb in [&["diff"][..], &["apply", "--yes"], &["destroy", "--yes"]] {
+        sandbox
+            .stackup(verb)
+            .ends(6)
+            .says("small stands on EKS in region eu-central-1");
+    }
+    assert_eq!(double.calls(true).await.len(), before);
+    sandbox.write("stackup.yaml", eks);
     sandbox.stackup(&["destroy", "--yes"]).ends(0);
     assert_eq!(double.account().await, Vec::<String>::new());
 }

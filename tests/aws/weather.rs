@@ -127,6 +127,24 @@ async fn what_takes_effect_late_is_waited_for_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_does_not_resolve_yet_is_waited_for_and_its_name_is_told() {
+    let Some(mut road) = Road::start(SMALL, json!({"endpointByName": true})).await else {
+        return;
+    };
+    let Some(sandbox) = road.sandbox.own_hosts() else {
+        return;
+    };
+    road.sandbox = sandbox;
+    let mut running = road.sandbox.spawn(&["apply", "--yes"]);
+    running.until_it_says("k8s.api/small  https://cluster.double.test:");
+    running.until_it_says("dns error: failed to lookup address information");
+    road.sandbox
+        .write("hosts", "127.0.0.1 localhost cluster.double.test\n");
+    running.wait().ends(0);
+    road.ends_well(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_aws_has_no_room_for_is_told_once_with_a_way_out_and_made_by_the_next_apply() {
     let full = json!({
         "zonesWithoutCapacity": ["eu-central-1a", "eu-central-1b", "eu-central-1c"],

@@ -1,6 +1,7 @@
 //! Whose an object is, and what becomes of it when nothing wants it any more.
 
 use serde_json::json;
+use stackup::state::Snapshot;
 
 use super::bench::{Bench, bench};
 
@@ -53,6 +54,32 @@ fn case_38_what_carries_no_mark_is_refused_until_it_is_adopted() {
         !bench.live("/api/v1/namespaces/NS").is_null(),
         "and the namespace never was"
     );
+}
+
+#[test]
+fn another_cluster_under_the_same_context_is_refused_and_nothing_forgotten() {
+    let Some(bench) = two("other-cluster") else { return };
+    let path = bench.sandbox.path(format!(".stackup/{}/state.json", bench.name));
+    let (bytes, remembered) = (std::fs::read(&path).unwrap(), bench.remembered());
+    let mut snapshot = Snapshot::read(&bytes, &path).unwrap();
+    assert_eq!(
+        snapshot.cluster.as_deref(),
+        bench.live("/api/v1/namespaces/kube-system")["metadata"]["uid"].as_str()
+    );
+    snapshot.cluster = Some("2b0c5f52-0000-4000-8000-000000000000".into());
+    std::fs::write(&path, snapshot.write().unwrap()).unwrap();
+    let before = bench.writes().len();
+    for verb in [&["diff"][..], &["apply", "--yes"], &["destroy", "--yes"]] {
+        bench
+            .sandbox
+            .stackup(verb)
+            .ends(6)
+            .says("leads to another cluster");
+    }
+    assert_eq!((bench.writes().len(), bench.remembered()), (before, remembered));
+    std::fs::write(&path, bytes).unwrap();
+    bench.nothing_to_do();
+    bench.destroy().ends(0);
 }
 
 #[test]

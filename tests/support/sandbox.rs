@@ -14,6 +14,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::tier;
+
 /// How long one run of the program may take before it is killed and the test fails.
 const LIMIT: Duration = Duration::from_mins(3);
 
@@ -24,6 +26,7 @@ const PASSED_ON: [&str; 3] = ["PATH", "STACKUP_CONTROL_PLANE", "TMPDIR"];
 pub(crate) struct Sandbox {
     folder: tempfile::TempDir,
     env: Vec<(OsString, OsString)>,
+    hosts: Option<PathBuf>,
 }
 
 impl Sandbox {
@@ -38,13 +41,42 @@ impl Sandbox {
             .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
         let mut env: Vec<_> = passed_on.collect();
         env.push(("HOME".into(), folder.path().join("home").into()));
-        Self { folder, env }
+        Self {
+            folder,
+            env,
+            hosts: None,
+        }
     }
 
     /// The same with one more variable, or another value of it.
     pub(crate) fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
         self
+    }
+
+    /// The same in which the program looks up names in `hosts` here, instead of the machine's `/etc/hosts`. Nothing if this
+    /// machine gives no one a mount namespace.
+    pub(crate) fn own_hosts(mut self) -> Option<Self> {
+        self.hosts = Some(self.write("hosts", "127.0.0.1 localhost\n"));
+        let tried = self.namespace().arg("true").output().unwrap();
+        if !tried.status.success() {
+            let why = String::from_utf8_lossy(&tried.stderr);
+            tier::skip(
+                "mount",
+                &format!("no mount namespace can be had here: {}", why.trim()),
+            );
+            return None;
+        }
+        Some(self)
+    }
+
+    /// A command whose arguments are the command to run in a mount namespace with the hosts here.
+    fn namespace(&self) -> Command {
+        let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+        command.args(&self.hosts);
+        command
     }
 
     pub(crate) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
@@ -85,7 +117,14 @@ impl Sandbox {
 
     /// The program as it would be run here, for a test that needs it otherwise.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_stackup"));
+        let program = env!("CARGO_BIN_EXE_stackup");
+        let mut command = if self.hosts.is_some() {
+            let mut within = self.namespace();
+            within.arg(program);
+            within
+        } else {
+            Command::new(program)
+        };
         command
             .args(arguments)
             .current_dir(self.folder.path())

@@ -321,7 +321,8 @@ fn the_roles_are_as_small_as_what_is_asked() {
     );
     let standard = super::role(&reads(&standard(), false), &namespaces);
     assert!(
-        standard.contains("pods/portforward") && standard.contains("namespace: monitoring"),
+        standard.contains("resources: [pods/portforward], verbs: [get, create]")
+            && standard.contains("namespace: monitoring"),
         "{standard}"
     );
     for document in standard.split("---\n") {

@@ -29,6 +29,7 @@ DEFAULTS = {
     "zonesWithoutEks": [], "zonesWithoutCapacity": [], "typesWithoutCapacity": [], "nodegroupFails": None,
     "addonDegraded": [], "clusterFails": False, "quotas": QUOTAS, "denied": [], "pdbBlocks": True,
     "enforceCredentials": False, "versions": ["1.33", "1.34", "1.35"], "defaultVersion": "1.34", "faults": [],
+    "endpointByName": False,
 }
 
 

@@ -28,6 +28,8 @@ PROGRAMS = {
     "kubectlBinary": "kubectl",
 }
 PORTS = ["kubeApiserverPort", "etcdPort", "etcdPeerPort", "kubeControllerManagerPort", "kubeSchedulerPort", "kwokControllerPort"]
+# What an API server is called besides its address, for who can make this name lead to loopback.
+NAME = "cluster.double.test"
 # Nothing runs behind the addresses of Services here: a call to a webhook would wait for its deadline.
 WITHOUT = "ValidatingAdmissionWebhook,MutatingAdmissionWebhook"
 # How many minor versions back an API server can serve the API of.
@@ -216,6 +218,7 @@ class ControlPlane:
             "kind": "KwokctlConfiguration",
             "options": {
                 "runtime": "binary", "kubeVersion": own, "bindAddress": "127.0.0.1", "disableQPSLimits": True,
+                "kubeApiserverCertSANs": [NAME],
                 **{option: str(self.programs / program) for option, program in PROGRAMS.items()},
                 **dict(zip(PORTS, ports, strict=True)),
             },

@@ -10,6 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cluster import NAME
+
 
 def address(cluster):
     """(endpoint, CA in base64) of a cluster; without programs nobody listens at the endpoint."""
@@ -18,12 +20,13 @@ def address(cluster):
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         return f"https://127.0.0.1:{port}", base64.b64encode(authority()).decode()
-    ca = base64.b64encode(cluster.plane.ca).decode()
-    if not cluster.account.settings["durations"]["apiAfterActive"]:
-        return cluster.plane.endpoint, ca
-    cluster.gate = Gate(urlsplit(cluster.plane.endpoint).port)
-    cluster.account.later("apiAfterActive", cluster.gate.open)
-    return f"https://127.0.0.1:{cluster.gate.port}", ca
+    port = urlsplit(cluster.plane.endpoint).port
+    if cluster.account.settings["durations"]["apiAfterActive"]:
+        cluster.gate = Gate(port)
+        cluster.account.later("apiAfterActive", cluster.gate.open)
+        port = cluster.gate.port
+    host = NAME if cluster.account.settings["endpointByName"] else "127.0.0.1"
+    return f"https://{host}:{port}", base64.b64encode(cluster.plane.ca).decode()
 
 
 def close(cluster):
