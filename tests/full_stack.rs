@@ -364,7 +364,7 @@ fn part(model: &StackModel) -> stackup::resource::ClusterPart {
 fn kinds() -> Vec<Arc<dyn Kind>> {
     let nowhere = PathBuf::from("/nowhere");
     let clusters = Clusters::new(nowhere.clone(), Secret::new(vec![1]), Arc::new(|_| {}), None);
-    let mut kinds = kubernetes_kinds(&clusters);
+    let mut kinds = kubernetes_kinds(&clusters, None);
     kinds.extend(local::kinds(&Arc::new(Local::new(
         nowhere,
         ProgramPaths::default(),

@@ -22,6 +22,8 @@ pub struct Audited {
     pub vpc: Option<String>,
     /// Whether the cluster wrote logs.
     pub logs: bool,
+    /// Since when there was a cluster, in seconds of Unix time; without it, what is older is not told apart.
+    pub since: Option<i64>,
 }
 
 /// One thing that is left.
@@ -49,7 +51,7 @@ pub async fn audit(clients: &Clients, of: &Audited) -> Result<Vec<Left>, Resourc
         let Some(cluster) = &of.cluster else {
             return Ok(Vec::new());
         };
-        let scope = sweep::Scope::of(clients, &of.uid, cluster, of.vpc.as_deref(), of.logs).await?;
+        let scope = sweep::Scope::of(clients, &of.uid, cluster, of.vpc.as_deref(), of.logs, of.since).await?;
         Ok(sweep::look(clients, &scope).await?.pieces)
     };
     let (region, things, pieces, groups) = futures::try_join!(
@@ -116,6 +118,7 @@ fn why(piece: &sweep::Piece) -> String {
         sweep::Fate::Remove => format!("the cluster left it{about}"),
         sweep::Fate::Waits(why) => format!("the cluster left it{about}: {why}"),
         sweep::Fate::Foreign(why) => format!("it is in the way{about}: {why}"),
+        sweep::Fate::Kept(why) => format!("it was told to stay{about}: {why}"),
     }
 }
 

@@ -8,6 +8,7 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::retry::ErrorKind;
 use tokio::sync::OnceCell;
 
+use super::eks::Updates;
 use crate::resource::{Cause, ResourceError};
 
 /// How long one call may take.
@@ -25,6 +26,8 @@ pub struct Clients {
     region: Option<String>,
     /// How often one call is sent.
     attempts: Option<u32>,
+    /// What EKS has been asked to change.
+    pub(super) updates: Updates,
     configuration: OnceCell<SdkConfig>,
     autoscaling: OnceCell<aws_sdk_autoscaling::Client>,
     ec2: OnceCell<aws_sdk_ec2::Client>,

@@ -164,10 +164,16 @@ fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, O
                     .to_owned(),
             ),
         ),
-        // Another change of the same thing is under way.
-        "ConcurrentModification" | "ConcurrentModificationException" | "IncorrectState" => {
+        // What uses it is on its way out.
+        "ResourceInUse" | "VolumeInUse" | "InvalidNetworkInterface.InUse" if purpose == Purpose::Delete => {
             (Cause::Transient, None)
         }
+        // Another change of the same thing is under way.
+        "ConcurrentModification"
+        | "ConcurrentModificationException"
+        | "IncorrectState"
+        | "OperationAborted"
+        | "OperationAbortedException" => (Cause::Transient, None),
         "InvalidSubnet.Conflict" | "InvalidSubnet.Range" | "InvalidVpc.Range" => {
             permanent("choose another range of addresses in the stack file")
         }
@@ -181,7 +187,12 @@ fn meaning(action: &str, purpose: Purpose, code: &str, status: u16) -> (Cause, O
             permanent("delete what is not used, or ask for a higher quota (Service Quotas)")
         }
         // It may have happened before AWS failed.
-        "InternalError" | "InternalFailure" | "ServerException" | "ServiceFailure" => (Cause::Lost, None),
+        "InternalError"
+        | "InternalFailure"
+        | "RequestTimeout"
+        | "RequestTimeoutException"
+        | "ServerException"
+        | "ServiceFailure" => (Cause::Lost, None),
         "ServiceUnavailable" | "ServiceUnavailableException" | "Unavailable" => (Cause::Transient, None),
         _ if status >= 500 => (Cause::Lost, None),
         _ => (Cause::Permanent, None),
@@ -230,6 +241,24 @@ mod tests {
             ("VpcLimitExceeded", 400, Purpose::Write, Cause::Permanent),
             ("NatGatewayLimitExceeded", 400, Purpose::Write, Cause::Permanent),
             ("DeleteConflict", 409, Purpose::Delete, Cause::Transient),
+            ("ResourceInUse", 400, Purpose::Delete, Cause::Transient),
+            ("ResourceInUse", 400, Purpose::Write, Cause::Permanent),
+            ("VolumeInUse", 400, Purpose::Delete, Cause::Transient),
+            (
+                "InvalidNetworkInterface.InUse",
+                400,
+                Purpose::Delete,
+                Cause::Transient,
+            ),
+            ("RequestTimeout", 400, Purpose::Write, Cause::Lost),
+            ("RequestTimeoutException", 400, Purpose::Read, Cause::Lost),
+            ("OperationAborted", 409, Purpose::Write, Cause::Transient),
+            (
+                "OperationAbortedException",
+                400,
+                Purpose::Delete,
+                Cause::Transient,
+            ),
             ("ConcurrentModification", 409, Purpose::Write, Cause::Transient),
             ("NoSuchEntity", 404, Purpose::Write, Cause::Transient),
             ("NoSuchEntity", 404, Purpose::Read, Cause::Permanent),

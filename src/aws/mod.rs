@@ -34,6 +34,7 @@ pub use preflight::{ACTIONS, Problem, misplaced, preflight};
 pub use price::{Price, price};
 pub use reap::{Tagged, stacks};
 pub use state::{Bucket, Lack, S3Store, make_bucket};
+pub use sweep::keep;
 pub use token::{Identity, Token, identity, token};
 
 /// All kinds of this room.

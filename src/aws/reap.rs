@@ -182,9 +182,11 @@ fn leftovers(name: &str, uid: &str, things: &[Thing]) -> Option<(Address, Rememb
         .collect();
     let address = Address::new(sweep::KIND, name);
     let identity = json!({"stack": name, "uid": uid, "address": address});
+    let since = cluster.and_then(|cluster| cluster.outputs.get("since"));
     let cluster = cluster.map_or(name, |cluster| cluster.id.as_str());
     let logs = of_kind(things, "logs:log-group").next().is_some();
-    let outputs = json!({"cluster": cluster, "vpcId": vpc, "subnetIds": subnets, "logs": logs});
+    let outputs =
+        json!({"cluster": cluster, "vpcId": vpc, "subnetIds": subnets, "logs": logs, "since": since});
     Some((
         address,
         remembered(sweep::KIND.to_owned(), identity, None, outputs),
@@ -373,7 +375,7 @@ mod tests {
         let swept = &stack.resources[&Address::new(sweep::KIND, "demo")];
         assert_eq!(
             swept.outputs,
-            json!({"cluster": "demo", "vpcId": "vpc-1", "subnetIds": [], "logs": false})
+            json!({"cluster": "demo", "vpcId": "vpc-1", "subnetIds": [], "logs": false, "since": null})
         );
         let alone = gather(vec![thing("iam:role", "r", "aws.iam_role/r", "u")], noon()).remove(0);
         assert_eq!(alone.resources.len(), 1);

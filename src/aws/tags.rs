@@ -19,6 +19,9 @@ pub(super) const ADDRESS: &str = "stackup:address";
 /// When a stack with a lifetime may be taken by `stackup reap`: RFC 3339, UTC.
 pub(super) const EXPIRES: &str = "stackup:expires";
 
+/// On a volume that Kubernetes was told to keep: the uid of the stack whose cluster was told so.
+pub(super) const KEPT: &str = "stackup:kept";
+
 /// Tags by key, whatever service they are of.
 pub(super) type Tags = BTreeMap<String, String>;
 

@@ -21,8 +21,8 @@ pub(super) fn clusters(
 }
 
 #[cfg(feature = "kubernetes")]
-pub(super) fn kinds(clusters: &Clusters) -> Vec<Arc<dyn Kind>> {
-    crate::kubernetes::kinds(clusters)
+pub(super) fn kinds(clusters: &Clusters, cloud: &super::cloud::Cloud) -> Vec<Arc<dyn Kind>> {
+    crate::kubernetes::kinds(clusters, super::cloud::keep(cloud))
 }
 
 /// What makes the cluster with these outputs this one and no other, if it tells.
@@ -85,6 +85,6 @@ pub(super) fn clusters(
 }
 
 #[cfg(not(feature = "kubernetes"))]
-pub(super) fn kinds(_: &Clusters) -> Vec<Arc<dyn Kind>> {
+pub(super) fn kinds(_: &Clusters, _: &super::cloud::Cloud) -> Vec<Arc<dyn Kind>> {
     Vec::new()
 }

@@ -8,9 +8,9 @@ use tokio::sync::Mutex;
 use super::{context::Session, error::CliError, exit::Exit};
 use crate::{
     aws::{self, Audited, Clients, Left, Problem, Token},
-    kubernetes::Tokens,
-    model::{Action, Address, ClusterModel, Plan, StackModel},
-    resource::{Kind, ResourceError},
+    kubernetes::{Keep, Tokens},
+    model::{Action, Address, ClusterModel, Plan, Shown, StackModel},
+    resource::{Kind, ResourceError, Stack},
     state::Place,
 };
 
@@ -50,6 +50,22 @@ pub(super) fn tokens(cloud: &Cloud) -> Option<Tokens> {
             let text = token.text.clone();
             made.insert(name, token);
             Ok(text)
+        })
+    }))
+}
+
+/// Marks the volumes that Kubernetes was told to keep, before the cluster that knows of them goes.
+#[expect(clippy::unnecessary_wraps, reason = "a build without AWS has none")]
+pub(super) fn keep(cloud: &Cloud) -> Option<Keep> {
+    let cloud = Arc::clone(cloud);
+    Some(Arc::new(move |stack: &Stack, outputs: &Value, volumes| {
+        let (cloud, uid) = (Arc::clone(&cloud), stack.uid.clone());
+        let name = outputs.get("name").and_then(Value::as_str).map(str::to_owned);
+        Box::pin(async move {
+            match name {
+                Some(name) => aws::keep(&cloud, &uid, &name, &volumes).await,
+                None => Ok(()),
+            }
         })
     }))
 }
@@ -145,9 +161,10 @@ pub(super) async fn look_ahead(session: &Session, plan: &Plan) -> Result<Vec<Str
     let ClusterModel::Eks(eks) = &session.opened.model.cluster else {
         return Ok(Vec::new());
     };
+    let mut told: Vec<String> = plan.steps.iter().filter_map(stays_behind).collect();
     let creates = |step: &crate::model::Step| step.kind.starts_with("aws.") && step.action == Action::Create;
     if !plan.steps.iter().any(creates) {
-        return Ok(Vec::new());
+        return Ok(told);
     }
     let patient = Clients::patient(Some(eks.region.clone()));
     let problems = aws::preflight(
@@ -161,8 +178,9 @@ pub(super) async fn look_ahead(session: &Session, plan: &Plan) -> Result<Vec<Str
     let (warnings, problems): (Vec<Problem>, Vec<Problem>) =
         problems.into_iter().partition(|problem| problem.warning);
     if problems.is_empty() {
-        let told = |problem: Problem| format!("{}: {} ({})", problem.title, problem.found, problem.hint);
-        return Ok(warnings.into_iter().map(told).collect());
+        let text = |problem: Problem| format!("{}: {} ({})", problem.title, problem.found, problem.hint);
+        told.extend(warnings.into_iter().map(text));
+        return Ok(told);
     }
     let mut error = CliError::new(
         Exit::Refused,
@@ -180,18 +198,49 @@ pub(super) async fn look_ahead(session: &Session, plan: &Plan) -> Result<Vec<Str
     Err(error)
 }
 
-/// Proves that nothing of the stack is left, or lists what is, why, and what it costs.
-pub(super) async fn audit(session: &Session, vpc: Option<String>) -> Result<(), CliError> {
+/// What an audit looks for, by the stack file and what the state remembers before everything goes.
+pub(super) fn audited(session: &Session) -> Option<Audited> {
     let ClusterModel::Eks(eks) = &session.opened.model.cluster else {
+        return None;
+    };
+    let resources = &session.loaded.snapshot.resources;
+    let told = |field: &str| {
+        let mut outputs = resources.values().map(|entry| &entry.remembered.outputs);
+        outputs.find_map(|outputs| outputs.get(field).filter(|value| !value.is_null()))
+    };
+    Some(Audited {
+        uid: session.run.stack.uid.clone(),
+        cluster: Some(session.opened.model.name.clone()),
+        vpc: told("vpcId").and_then(Value::as_str).map(str::to_owned),
+        logs: !eks.logs.is_empty(),
+        since: told("since").and_then(Value::as_i64),
+    })
+}
+
+/// What another version of a cluster leaves as it is, if that is what the step is about.
+fn stays_behind(step: &crate::model::Step) -> Option<String> {
+    let raised = step.fields.iter().find(|change| change.path == "kubernetes")?;
+    let (Shown::Value(old), Shown::Value(new)) = (&raised.old, &raised.new) else {
+        return None;
+    };
+    let (old, new) = (old.as_str()?, new.as_str()?);
+    let name = step.address.name();
+    (step.kind == "aws.eks_cluster" && step.action == Action::Update).then(|| {
+        format!(
+            "only the control plane of {name} goes from {old} to {new}: its nodes stay at {old} and its add-ons at the \
+             versions that they have; raise them with 'aws eks update-nodegroup-version --cluster-name {name} \
+             --nodegroup-name NAME' and 'aws eks update-addon --cluster-name {name} --addon-name NAME --addon-version \
+             VERSION'"
+        )
+    })
+}
+
+/// Proves that nothing of the stack is left, or lists what is, why, and what it costs.
+pub(super) async fn audit(session: &Session, of: Option<Audited>) -> Result<(), CliError> {
+    let (ClusterModel::Eks(eks), Some(of)) = (&session.opened.model.cluster, of) else {
         return Ok(());
     };
     let patient = Clients::patient(Some(eks.region.clone()));
-    let of = Audited {
-        uid: session.run.stack.uid.clone(),
-        cluster: Some(session.opened.model.name.clone()),
-        vpc,
-        logs: !eks.logs.is_empty(),
-    };
     nothing_left(&patient, &session.opened.model.name, &of).await
 }
 

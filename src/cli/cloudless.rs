@@ -25,6 +25,11 @@ pub(super) fn tokens(_: &Cloud) -> Option<crate::kubernetes::Tokens> {
     None
 }
 
+#[cfg(feature = "kubernetes")]
+pub(super) fn keep(_: &Cloud) -> Option<crate::kubernetes::Keep> {
+    None
+}
+
 pub(super) async fn at_its_place(_: &mut Session) -> Result<(), CliError> {
     std::future::ready(Ok(())).await
 }
@@ -33,7 +38,9 @@ pub(super) async fn look_ahead(_: &Session, _: &Plan) -> Result<Vec<String>, Cli
     std::future::ready(Ok(Vec::new())).await
 }
 
-pub(super) async fn audit(_: &Session, _: Option<String>) -> Result<(), CliError> {
+pub(super) fn audited(_: &Session) {}
+
+pub(super) async fn audit(_: &Session, (): ()) -> Result<(), CliError> {
     std::future::ready(Ok(())).await
 }
 

@@ -284,7 +284,7 @@ impl Session {
         let local = Arc::new(Local::new(opened.folder.clone(), environment.programs()));
         let kinds = [
             local::kinds(&local),
-            access::kinds(&clusters),
+            access::kinds(&clusters, &cloud),
             cloud::kinds(&cloud),
         ];
         let registry = Registry::new(kinds.into_iter().flatten());

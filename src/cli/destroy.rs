@@ -89,7 +89,7 @@ impl Destroy {
         tell_resumed(session, global);
         unprotected(session)?;
         cloud::at_its_place(session).await?;
-        let vpc = network(session);
+        let audited = cloud::audited(session);
         let (plan, refreshed) = planned(session, &[]).await?;
         if global.output == Format::Text && !global.quiet {
             print(&output::plan_text(&plan, &screen.out, false, None));
@@ -106,7 +106,7 @@ impl Destroy {
         let gone = exit == Exit::Done && session.loaded.snapshot.resources.is_empty();
         if gone {
             // What is left keeps the state: the same command looks again.
-            cloud::audit(session, vpc).await?;
+            cloud::audit(session, audited).await?;
             session.store.clear().await?;
         }
         Ok((exit, gone))
@@ -129,14 +129,6 @@ fn unprotected(session: &Session) -> Result<(), CliError> {
         format!("the cluster of {name} is protected from deletion; nothing was changed"),
     )
     .hint("set cluster.deletionProtection: false in the stack file, run 'stackup apply', then destroy"))
-}
-
-/// The network that the cluster was in, as the state remembers it.
-fn network(session: &Session) -> Option<String> {
-    let resources = &session.loaded.snapshot.resources;
-    let outputs = resources.values().map(|entry| &entry.remembered.outputs);
-    let mut ids = outputs.filter_map(|outputs| outputs.get("vpcId")?.as_str().map(str::to_owned));
-    ids.next()
 }
 
 fn nothing(model: &StackModel, global: &Global) -> Exit {

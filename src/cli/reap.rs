@@ -165,6 +165,7 @@ impl Reap {
             cluster: Some(stack.name.clone()),
             vpc: None,
             logs,
+            since: None,
         };
         cloud::nothing_left(&patient, &stack.name, &of).await?;
         Ok(Exit::Done)

@@ -62,7 +62,7 @@ impl Status {
             match refreshed.found.get(&step.address).map(|found| &found.seen) {
                 Some(Seen::Known(Observed::Live(live))) => match &live.readiness {
                     Readiness::Ready => part.ready += 1,
-                    Readiness::NotYet(why) | Readiness::Failed(why) => {
+                    Readiness::NotYet(why) | Readiness::Failed(why) | Readiness::Stuck(why) => {
                         part.not_ready.push((step.address.to_string(), why.clone()));
                     }
                 },

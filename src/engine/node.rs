@@ -320,7 +320,7 @@ impl Node {
             Observed::Live(live) => match &live.readiness {
                 Readiness::Ready => Look::Enough(live),
                 Readiness::NotYet(why) => Look::Wait(why.clone()),
-                Readiness::Failed(why) => Look::Never(why.clone()),
+                Readiness::Failed(why) | Readiness::Stuck(why) => Look::Never(why.clone()),
             },
             Observed::Absent => Look::Wait("not visible yet".into()),
         })
@@ -340,10 +340,11 @@ impl Node {
             Observed::Live(live) if ours.is_some() && live.id.is_some() && live.id != ours => {
                 Look::Enough(())
             }
-            Observed::Live(live) => Look::Wait(match live.readiness {
-                Readiness::NotYet(why) | Readiness::Failed(why) => why,
-                Readiness::Ready => "being deleted".into(),
-            }),
+            Observed::Live(live) => match live.readiness {
+                Readiness::Stuck(why) => Look::Never(why),
+                Readiness::NotYet(why) | Readiness::Failed(why) => Look::Wait(why),
+                Readiness::Ready => Look::Wait("being deleted".into()),
+            },
         })
         .await
     }

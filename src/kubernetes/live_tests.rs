@@ -65,7 +65,7 @@ async fn bench(name: &str) -> Option<Bench> {
     let cluster = clusters.cluster(&outputs).await.unwrap();
     let moment = super::clock::now().as_millisecond();
     let bench = Bench {
-        kind: kinds(&clusters).pop().unwrap(),
+        kind: kinds(&clusters, None).pop().unwrap(),
         clusters,
         cluster,
         outputs,
@@ -965,7 +965,7 @@ async fn what_keeps_something_outside_goes_with_those_who_would_make_it_again() 
     let Some(bench) = bench("outside").await else {
         return;
     };
-    let outside = kinds(&bench.clusters)
+    let outside = kinds(&bench.clusters, None)
         .into_iter()
         .find(|kind| kind.name() == "k8s.outside")
         .unwrap();

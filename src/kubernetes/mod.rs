@@ -35,6 +35,7 @@ pub use access::Tokens;
 pub use client::{Cluster, Clusters, Warn};
 pub use forward::PodAnswer;
 pub use object::kinds;
+pub use outside::Keep;
 
 #[cfg(test)]
 #[expect(

@@ -10,7 +10,7 @@ use super::{
     diagnose, follow,
     item::{Identity, Item},
     observe,
-    outside::Outside,
+    outside::{Keep, Outside},
     removal,
 };
 use crate::{
@@ -28,11 +28,11 @@ generate   what stackup makes for a Secret once: {certificate: {dnsNames, keys: 
            or {password: {key, length}}
 scaledBy   the autoscaler that sets its number of replicas";
 
-/// All kinds of this room, over the given clusters.
-pub fn kinds(clusters: &Arc<Clusters>) -> Vec<Arc<dyn Kind>> {
+/// All kinds of this room, over the given clusters. `keep` is told of disks that outlast their cluster.
+pub fn kinds(clusters: &Arc<Clusters>, keep: Option<Keep>) -> Vec<Arc<dyn Kind>> {
     vec![
         Arc::new(Api::new(clusters)),
-        Arc::new(Outside::new(clusters)),
+        Arc::new(Outside::new(clusters, keep)),
         Arc::new(Object {
             clusters: Arc::clone(clusters),
         }),
@@ -139,7 +139,7 @@ mod tests {
 
     fn kind() -> Arc<dyn Kind> {
         let clusters = Clusters::new("/nowhere".into(), Secret::new(vec![1]), Arc::new(|_| {}), None);
-        kinds(&clusters).pop().unwrap()
+        kinds(&clusters, None).pop().unwrap()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{join_all, try_join_all};
+use futures::future::{BoxFuture, join_all, try_join_all};
 use serde_json::{Value, json};
 
 use super::{
@@ -26,8 +26,9 @@ use crate::{
 const DOCUMENTATION: &str = "\
 What controllers make outside a cluster for its objects: load balancers of Services, Ingresses and Gateways, disks of
 volume claims. Nothing is made. When the cluster is to go, these objects are deleted, whoever made them, and awaited
-until their controllers have cleaned up; disruption budgets go as well, since each may hold a node for minutes. Never
-does so in a cluster that was there before.
+until their controllers have cleaned up; disruption budgets go as well, since each may hold a node for minutes. A disk
+that Kubernetes was told to keep (reclaimPolicy: Retain) is marked before, so that nothing takes it for a leftover.
+Never does so in a cluster that was there before.
 
 cluster    all outputs of the API server";
 
@@ -45,17 +46,25 @@ const NAMED: usize = 5;
 /// How long a chain of owners may be: Prometheus, `StatefulSet`, Pod is three.
 const OWNERS: usize = 8;
 
+/// Marks disks that are to outlast the cluster of a stack that has these outputs: by the ids that their drivers use, any
+/// number of times.
+pub type Keep =
+    Arc<dyn Fn(&Stack, &Value, Vec<String>) -> BoxFuture<'static, Result<(), ResourceError>> + Send + Sync>;
+
 /// The kind `k8s.outside`.
 pub(super) struct Outside {
     clusters: Arc<Clusters>,
+    /// Nothing where nobody would take a disk for a leftover.
+    keep: Option<Keep>,
     /// What this run has begun to remove: budgets that are made anew meanwhile hold nothing up.
     begun: Mutex<BTreeSet<Address>>,
 }
 
 impl Outside {
-    pub(super) fn new(clusters: &Arc<Clusters>) -> Self {
+    pub(super) fn new(clusters: &Arc<Clusters>, keep: Option<Keep>) -> Self {
         Self {
             clusters: Arc::clone(clusters),
+            keep,
             begun: Mutex::default(),
         }
     }
@@ -64,7 +73,7 @@ impl Outside {
         if target.inputs.is_some() {
             return Ok(Observed::Live(Box::new(Live::ready(json!({})))));
         }
-        let Some(cluster) = self.ours(target).await? else {
+        let Some((cluster, _)) = self.ours(target).await? else {
             return Ok(Observed::Absent);
         };
         let begun = self
@@ -77,7 +86,8 @@ impl Outside {
         let left: Vec<&Value> = found
             .iter()
             .flatten()
-            .filter(|object| is_outside(object))
+            // Those that stay are worth a look until this run has marked them.
+            .filter(|object| is_outside(object) || (!begun && self.keep.is_some() && kept(object).is_some()))
             .collect();
         if left.is_empty() {
             return Ok(Observed::Absent);
@@ -94,11 +104,15 @@ impl Outside {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(target.address.clone());
-        let Some(cluster) = self.ours(target).await? else {
+        let Some((cluster, outputs)) = self.ours(target).await? else {
             return Ok(());
         };
         let types = TYPES.into_iter().chain([BUDGETS]);
         let found = try_join_all(types.map(|of| list(&cluster, of))).await?;
+        let disks: Vec<String> = found.iter().flatten().filter_map(kept).collect();
+        if let Some(keep) = self.keep.as_ref().filter(|_| !disks.is_empty()) {
+            keep(&target.stack, outputs, disks).await?;
+        }
         let (claims, others): (Vec<_>, Vec<_>) = found
             .into_iter()
             .flatten()
@@ -113,8 +127,8 @@ impl Outside {
         Ok(())
     }
 
-    /// The cluster, if it is one of ours that goes as a whole.
-    async fn ours(&self, target: &Target) -> Result<Option<Arc<Cluster>>, ResourceError> {
+    /// The cluster and its outputs, if it is one of ours that goes as a whole.
+    async fn ours<'a>(&self, target: &'a Target) -> Result<Option<(Arc<Cluster>, &'a Value)>, ResourceError> {
         let outputs = cluster_of(target).and_then(|cluster| target.outputs.get(&cluster));
         let Some(outputs) = outputs.filter(|outputs| super::access::is_known(outputs)) else {
             return Err(ResourceError::new(
@@ -125,7 +139,7 @@ impl Outside {
         if outputs.get("ephemeral") != Some(&Value::Bool(true)) {
             return Ok(None);
         }
-        Ok(Some(self.clusters.connect(outputs).await?))
+        Ok(Some((self.clusters.connect(outputs).await?, outputs)))
     }
 }
 
@@ -150,6 +164,17 @@ fn is_outside(object: &Value) -> bool {
         }
         _ => true,
     }
+}
+
+/// The disk that a volume leaves behind when it goes, as its driver names it.
+fn kept(object: &Value) -> Option<String> {
+    if text(object, "/kind") != "PersistentVolume" || is_outside(object) {
+        return None;
+    }
+    // The second one is how volumes look that were made through the class of a driver that was once in Kubernetes.
+    let ids =
+        ["/spec/csi/volumeHandle", "/spec/awsElasticBlockStore/volumeID"].map(|path| text(object, path));
+    ids.into_iter().find(|id| !id.is_empty()).map(str::to_owned)
 }
 
 /// What is left, and what holds it.
@@ -336,6 +361,31 @@ mod tests {
         assert!(is_outside(&volume("Delete", made.clone())));
         assert!(!is_outside(&volume("Retain", made)), "told to stay");
         assert!(!is_outside(&volume("Delete", json!({}))), "made by hand");
+    }
+
+    #[test]
+    fn a_disk_is_kept_where_kubernetes_would_leave_it() {
+        let volume = |policy: &str, source: Value| {
+            let made = json!({"pv.kubernetes.io/provisioned-by": "ebs.csi.aws.com"});
+            let mut spec = json!({"persistentVolumeReclaimPolicy": policy});
+            spec.as_object_mut()
+                .unwrap()
+                .extend(source.as_object().unwrap().clone());
+            json!({"kind": "PersistentVolume", "metadata": {"annotations": made}, "spec": spec})
+        };
+        let csi = json!({"csi": {"driver": "ebs.csi.aws.com", "volumeHandle": "vol-1"}});
+        assert_eq!(kept(&volume("Retain", csi.clone())).unwrap(), "vol-1");
+        assert_eq!(kept(&volume("Delete", csi)), None);
+        let old = json!({"awsElasticBlockStore": {"volumeID": "aws://eu-central-1a/vol-2"}});
+        assert_eq!(kept(&volume("Retain", old)).unwrap(), "aws://eu-central-1a/vol-2");
+        assert_eq!(
+            kept(&volume("Retain", json!({"hostPath": {"path": "/data"}}))),
+            None
+        );
+        assert_eq!(
+            kept(&json!({"kind": "Service", "spec": {"type": "ClusterIP"}})),
+            None
+        );
     }
 
     #[test]

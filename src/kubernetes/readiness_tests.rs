@@ -21,14 +21,18 @@ fn ready(object: &Value) -> bool {
 fn waiting(object: &Value) -> String {
     match readiness(object, &around()) {
         Readiness::NotYet(words) => words,
-        other @ (Readiness::Ready | Readiness::Failed(_)) => panic!("{other:?} for {object}"),
+        other @ (Readiness::Ready | Readiness::Failed(_) | Readiness::Stuck(_)) => {
+            panic!("{other:?} for {object}")
+        }
     }
 }
 
 fn failed(object: &Value) -> String {
     match readiness(object, &around()) {
         Readiness::Failed(words) => words,
-        other @ (Readiness::Ready | Readiness::NotYet(_)) => panic!("{other:?} for {object}"),
+        other @ (Readiness::Ready | Readiness::NotYet(_) | Readiness::Stuck(_)) => {
+            panic!("{other:?} for {object}")
+        }
     }
 }
 

@@ -107,6 +107,8 @@ pub enum Readiness {
     NotYet(String),
     /// It will never work without a change: why.
     Failed(String),
+    /// Its removal was begun and has failed, so that it will not go by itself: why.
+    Stuck(String),
 }
 
 /// What stands.

@@ -143,6 +143,7 @@ async fn carry_out(errand: Errand) -> Value {
                     cluster,
                     vpc,
                     logs: false,
+                    since: None,
                 },
             )
             .await

@@ -214,6 +214,92 @@ async fn a_cluster_that_is_half_made_or_failed_goes_by_one_destroy() {
     assert_eq!(double.account().await, NOTHING);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_group_that_eks_cannot_delete_is_told_at_once_and_goes_by_the_next_destroy() {
+    let Some(double) = Double::with_clusters(SCALE).await else {
+        return;
+    };
+    let sandbox = sandbox(&double, SMALL);
+    // One that could not be made is waited for all the same.
+    double.set(json!({"nodegroupFails": "NodeCreationFailure"})).await;
+    sandbox.stackup(&["apply", "--yes"]).ends(1);
+    let fails = json!({"nodegroupFails": null, "nodegroupDeleteFails": "Ec2SecurityGroupDeletionFailure"});
+    double.set(fails).await;
+    let began = Instant::now();
+    let stuck = sandbox.stackup(&["destroy", "--yes"]).ends(1);
+    assert!(
+        stuck
+            .all()
+            .contains("EKS could not delete it: Ec2SecurityGroupDeletionFailure: the settings say so"),
+        "{}",
+        stuck.all()
+    );
+    assert!(began.elapsed() < Duration::from_mins(2), "{}", stuck.all());
+    double.set(json!({"nodegroupDeleteFails": null})).await;
+    sandbox.stackup(&["destroy", "--yes"]).ends(0);
+    assert_eq!(double.account().await, NOTHING);
+    assert_eq!(sent(&double, "DeleteNodegroup").await, (2, 0));
+}
+
+/// A claim of a class that keeps its volume, and a pod that uses it.
+const RETAINED: &str = "\
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: kept}
+provisioner: ebs.csi.aws.com
+reclaimPolicy: Retain
+volumeBindingMode: Immediate
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: kept, namespace: default}
+spec: {storageClassName: kept, accessModes: [ReadWriteOnce], resources: {requests: {storage: 2Gi}}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_kubernetes_was_told_to_keep_outlasts_the_cluster_and_is_named_until_it_is_dealt_with()
+{
+    let Some(double) = Double::with_clusters(SCALE).await else {
+        return;
+    };
+    let sandbox = sandbox(&double, SMALL);
+    sandbox.stackup(&["apply", "--yes"]).ends(0);
+    sandbox.write("kept.yaml", RETAINED);
+    let of = |arguments: &[&str]| kubectl(&double, &sandbox, arguments);
+    of(&["apply", "-f", "kept.yaml"]);
+    of(&[
+        "wait",
+        "pvc/kept",
+        "--for=jsonpath={.status.phase}=Bound",
+        "--timeout=90s",
+    ]);
+    // The claim is gone before the destroy: only the volume tells of it.
+    of(&["delete", "pvc/kept", "--wait=true"]);
+    let volumes = tagged(&double, "ec2:volume", "kubernetes.io/created-for/pvc/name").await;
+    let [volume] = volumes.as_slice() else {
+        panic!("{volumes:?}")
+    };
+    // Killed when the cluster is gone, and taken up: the volume carries the word itself.
+    double.set(json!({"durations": {"clusterDelete": 2500}})).await;
+    let mut destroy = sandbox.spawn(&["destroy", "--yes"]);
+    destroy.until_it_says("deleting  aws.eks_cluster/small");
+    destroy.signal(Signal::KILL);
+    assert_eq!(destroy.wait().signal, Some(9));
+    let told = format!("ec2:volume {volume} in eu-central-1: it was told to stay (2 GiB in eu-central-1");
+    for _ in 0..2 {
+        let left = sandbox.stackup(&["destroy", "--yes"]).ends(1);
+        assert_eq!(double.account().await, [format!("ec2:volume {volume}")]);
+        left.says(&told)
+            .says("its PersistentVolume had the reclaimPolicy Retain")
+            .says("take away its tag kubernetes.io/cluster/small");
+    }
+    let tag = Tag::builder().key("kubernetes.io/cluster/small").build();
+    let untag = double.ec2.delete_tags().resources(volume).tags(tag);
+    untag.send().await.unwrap();
+    sandbox.stackup(&["destroy", "--yes"]).ends(0);
+    assert_eq!(double.account().await, [format!("ec2:volume {volume}")]);
+}
+
 /// Waits until EKS has begun to make a cluster.
 async fn until_a_cluster_is_made(double: &Double, apply: &Running) {
     let over = Instant::now() + Duration::from_mins(1);

@@ -337,6 +337,49 @@ async fn a_cluster_that_was_deleted_by_hand_leaves_nothing_either() {
 }
 
 #[tokio::test]
+async fn what_is_refused_or_gone_for_a_moment_while_it_is_swept_is_looked_at_again() {
+    let Some(double) = Double::start(SCALE).await else {
+        return;
+    };
+    let made = made(&double).await;
+    for what in [
+        json!({"what": "load-balancer", "cluster": "demo"}),
+        json!({"what": "volume", "cluster": "demo", "zone": format!("{REGION}a")}),
+        json!({"what": "cluster-deleted", "cluster": "demo"}),
+    ] {
+        double.plant(what).await;
+    }
+    let fault = |operation: &str, code: &str| json!({"operation": operation, "code": code, "times": 2});
+    let faults = [
+        fault("elb:DescribeTags", "LoadBalancerNotFound"),
+        fault("ec2:DeleteVolume", "VolumeInUse"),
+        fault("elb:DeleteLoadBalancer", "RequestTimeout"),
+    ];
+    double.set(json!({"faults": faults})).await;
+    let gone = engine(&double, "demo", UID, Some(&made), Vec::new()).await;
+    assert!(gone.done, "{gone:?}");
+    assert_eq!(double.account().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_volume_that_was_there_before_the_cluster_is_left_alone() {
+    let Some(double) = Double::start(SCALE).await else {
+        return;
+    };
+    let mut told = made(&double).await;
+    let volume = json!({"what": "volume", "cluster": "demo", "zone": format!("{REGION}a")});
+    let volume = planted(&double.plant(volume).await);
+    // As if the cluster had been made only now.
+    let leftovers = Address::new("aws.leftovers", "main");
+    let outputs = &mut told.remembered.get_mut(&leftovers).unwrap().outputs;
+    let since = outputs["since"].as_i64().unwrap();
+    outputs["since"] = json!(since + 3600);
+    let gone = engine(&double, "demo", UID, Some(&told), Vec::new()).await;
+    assert!(gone.done, "{gone:?}");
+    assert_eq!(double.account().await, [format!("ec2:volume {volume}")]);
+}
+
+#[tokio::test]
 async fn an_expired_stack_is_found_by_its_tags_alone_and_taken_down_without_its_state() {
     let Some(double) = Double::start(SCALE).await else {
         return;

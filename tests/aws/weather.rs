@@ -253,6 +253,65 @@ async fn zones_without_room_for_a_cluster_are_left_for_those_that_the_hint_names
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_eks_takes_and_then_does_not_make_is_a_failure_with_its_reason() {
+    let before = SMALL.replace("1.34", "1.33");
+    let Some(road) = Road::start(&before, json!({})).await else {
+        return;
+    };
+    road.apply(0);
+    for (stack, fails, texts) in [
+        (
+            SMALL.to_owned(),
+            "IpNotAvailable",
+            [
+                "EKS could not make its VersionUpdate: IpNotAvailable: the settings say so",
+                "→ free addresses in the cluster's subnets",
+            ],
+        ),
+        (
+            SMALL.replace("desired: 1", "desired: 1, disk: 33"),
+            "PodEvictionFailure",
+            [
+                "EKS could not make its VersionUpdate: PodEvictionFailure: the settings say so",
+                "→ a PodDisruptionBudget keeps pods on the old nodes",
+            ],
+        ),
+        (
+            // Two changes of a group, of which the first fails.
+            SMALL.replace("desired: 1", "desired: 1, disk: 44, labels: {a: b}"),
+            "AccessDenied",
+            ["EKS could not make its ConfigUpdate: AccessDenied", "1 failed"],
+        ),
+    ] {
+        road.sandbox.write("stackup.yaml", stack);
+        road.double.set(json!({"updateFails": fails})).await;
+        tells_once(&road.apply(1), &texts);
+        road.double.set(json!({"updateFails": null})).await;
+        // It differs as before, and the same command makes it.
+        let again = road.apply(0);
+        assert!(again.stdout.contains("1 updated"), "{}", again.all());
+    }
+    road.ends_well(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_version_of_a_cluster_says_what_stays_behind() {
+    let Some(road) = Road::start(&SMALL.replace("1.34", "1.33"), json!({})).await else {
+        return;
+    };
+    road.apply(0);
+    road.sandbox.write("stackup.yaml", SMALL);
+    let raised = road.apply(0);
+    let told = raised.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        told.contains("only the control plane of small goes from 1.33 to 1.34: its nodes stay at 1.33"),
+        "{}",
+        raised.all()
+    );
+    road.ends_well(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_a_third_of_all_calls_throttled_everything_is_made_once_and_goes_again() {
     let Some(road) = Road::start(SMALL, json!({"throttle": 0.3, "seed": 7})).await else {
         return;

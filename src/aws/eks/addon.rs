@@ -354,7 +354,7 @@ fn readiness(addon: &Description, needs_nodes: bool) -> Readiness {
         "DELETING" => Readiness::NotYet(with_issues("it is being deleted")),
         "CREATE_FAILED" => Readiness::Failed(with_issues("EKS could not install it")),
         "UPDATE_FAILED" => Readiness::Failed(with_issues("EKS could not update it")),
-        "DELETE_FAILED" => Readiness::Failed(with_issues("EKS could not delete it")),
+        "DELETE_FAILED" => Readiness::Stuck(with_issues("EKS could not delete it")),
         other => Readiness::NotYet(with_issues(&format!("it is {other}"))),
     }
 }
@@ -517,7 +517,12 @@ mod tests {
             ),
             ("CREATE_FAILED", None, true, failed("EKS could not install it")),
             ("UPDATE_FAILED", None, true, failed("EKS could not update it")),
-            ("DELETE_FAILED", None, true, failed("EKS could not delete it")),
+            (
+                "DELETE_FAILED",
+                None,
+                true,
+                Readiness::Stuck("EKS could not delete it".into()),
+            ),
             ("NEW_ONE", None, true, not_yet("it is NEW_ONE")),
         ] {
             assert_eq!(

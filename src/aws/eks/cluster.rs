@@ -17,6 +17,7 @@ use super::{
     call::{deleted, tag, taken, written},
     cluster_change::{Step, access, logging, plan},
     name::names,
+    update::{self, Changing},
 };
 use crate::{
     aws::{
@@ -68,8 +69,8 @@ struct Place {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::aws) struct Outputs {
-    name: String,
-    arn: String,
+    pub(super) name: String,
+    pub(super) arn: String,
     region: String,
     /// The API server's URL, once there is one.
     server: Option<String>,
@@ -147,7 +148,14 @@ impl Resource for Cluster {
         clients: &Clients,
         targets: &[Typed<'_, Inputs>],
     ) -> Vec<Result<Option<Seen<Outputs>>, ResourceError>> {
-        join_all(targets.iter().map(|typed| look(clients, typed.target))).await
+        let looks = targets.iter().map(async |typed| {
+            let Some(mut seen) = look(clients, typed.target).await? else {
+                return Ok(None);
+            };
+            seen.readiness = update::settled(clients, &changing(&seen.outputs), seen.readiness).await?;
+            Ok(Some(seen))
+        });
+        join_all(looks).await
     }
 
     async fn create(
@@ -193,7 +201,11 @@ impl Resource for Cluster {
                 "another update of it is under way",
             ));
         }
-        step.send(clients.eks().await?, &seen.outputs.name).await?;
+        // Of several, one that EKS took and then did not make would be sent for ever.
+        if let Some(why) = update::failure(clients, &changing(&seen.outputs)).await? {
+            return Err(ResourceError::permanent(why));
+        }
+        step.send(clients, &seen.outputs).await?;
         // EKS takes one change at a time; the engine asks again for those that are left.
         match steps.len() {
             1 => Ok(()),
@@ -225,11 +237,25 @@ impl Resource for Cluster {
         let Some([name]) = names(target, ["name"]).into_iter().next() else {
             return Vec::new();
         };
-        match describe(clients, &name).await {
-            Ok(Some(cluster)) => issues(&cluster),
-            Ok(None) => Vec::new(),
-            Err(error) => vec![error.to_string()],
-        }
+        let told = async {
+            let Some(cluster) = describe(clients, &name).await? else {
+                return Ok(Vec::new());
+            };
+            let mut lines = issues(&cluster);
+            lines.extend(update::failure(clients, &changing(&outputs(cluster))).await?);
+            lines.extend(update::advice(&lines).map(|advice| format!("→ {advice}")));
+            Ok(lines)
+        };
+        told.await
+            .unwrap_or_else(|error: ResourceError| vec![error.to_string()])
+    }
+}
+
+fn changing(outputs: &Outputs) -> Changing<'_> {
+    Changing {
+        arn: &outputs.arn,
+        cluster: &outputs.name,
+        group: None,
     }
 }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_eks::{
-    Client,
     operation::update_cluster_config::builders::UpdateClusterConfigInputBuilder,
     types::{LogSetup, LogType, Logging, VpcConfigRequest, builders::VpcConfigRequestBuilder},
 };
 use serde_json::{Value, json};
 
 use super::{
+    super::Clients,
     call::written,
     cluster::{Inputs, Outputs},
 };
@@ -80,18 +80,22 @@ impl Step {
     }
 
     /// Begins the change.
-    pub(super) async fn send(&self, eks: &Client, name: &str) -> Result<(), ResourceError> {
-        match self {
+    pub(super) async fn send(&self, clients: &Clients, live: &Outputs) -> Result<(), ResourceError> {
+        let eks = clients.eks().await?;
+        let name = &live.name;
+        let begun = match self {
             Self::Configure(call, _) => {
                 let sent = call.as_ref().clone().name(name).send_with(eks).await;
-                written("eks:UpdateClusterConfig", sent).map(drop)
+                written("eks:UpdateClusterConfig", sent)?.update
             }
             Self::Version(old, new) => {
                 follows(old, new)?;
                 let sent = eks.update_cluster_version().name(name).version(new).send().await;
-                written("eks:UpdateClusterVersion", sent).map(drop)
+                written("eks:UpdateClusterVersion", sent)?.update
             }
-        }
+        };
+        clients.updates.begun(&live.arn, begun);
+        Ok(())
     }
 }
 

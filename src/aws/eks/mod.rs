@@ -13,6 +13,7 @@ mod name;
 mod node_group;
 mod node_group_request;
 mod node_group_state;
+mod update;
 
 pub(super) use access_entry::AccessEntry;
 pub(super) use addon::Addon;
@@ -20,3 +21,4 @@ pub(super) use cluster::Cluster;
 pub(super) use launch_template::LaunchTemplate;
 pub(super) use log_group::LogGroup;
 pub(super) use node_group::NodeGroup;
+pub(super) use update::Updates;

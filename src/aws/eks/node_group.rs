@@ -12,6 +12,7 @@ use super::{
     name::names,
     node_group_request::{configuration, request, rollout},
     node_group_state::{Instances, closer_look, instances, outputs, readiness},
+    update::{self, Changing},
 };
 use crate::{
     aws::{
@@ -153,13 +154,15 @@ impl Resource for NodeGroup {
     ) -> Vec<Result<Option<Seen<Outputs>>, ResourceError>> {
         let described = join_all(targets.iter().map(|typed| describe(clients, typed.target))).await;
         let instances = instances(clients, described.iter().flatten().flatten()).await;
-        let seen = targets.iter().zip(described).map(|(typed, described)| {
-            let group = described?;
-            group
-                .map(|group| seen(typed.target, group, &instances))
-                .transpose()
+        let looks = targets.iter().zip(described).map(async |(typed, described)| {
+            let Some(group) = described? else {
+                return Ok(None);
+            };
+            let mut seen = seen(typed.target, group, &instances)?;
+            seen.readiness = update::settled(clients, &changing(&seen.outputs), seen.readiness).await?;
+            Ok(Some(seen))
         });
-        seen.collect()
+        join_all(looks).await
     }
 
     async fn create(
@@ -191,20 +194,26 @@ impl Resource for NodeGroup {
                 "another update of it is under way",
             ));
         }
+        // Of two, one that EKS took and then did not make would be sent for ever.
+        if let Some(why) = update::failure(clients, &changing(&live)).await? {
+            return Err(ResourceError::permanent(why));
+        }
         let eks = clients.eks().await?;
         // EKS takes one change at a time; the engine asks again for the one that is left.
-        match (configuration, rollout) {
-            (None, None) => Ok(()),
-            (Some(call), None) => written("eks:UpdateNodegroupConfig", call.send_with(eks).await).map(drop),
-            (None, Some(call)) => written("eks:UpdateNodegroupVersion", call.send_with(eks).await).map(drop),
-            (Some(call), Some(_)) => {
-                written("eks:UpdateNodegroupConfig", call.send_with(eks).await)?;
-                Err(ResourceError::new(
-                    Cause::Transient,
-                    "more is to be changed once this is done",
-                ))
-            }
+        let more = configuration.is_some() && rollout.is_some();
+        let begun = match (configuration, rollout) {
+            (None, None) => return Ok(()),
+            (Some(call), _) => written("eks:UpdateNodegroupConfig", call.send_with(eks).await)?.update,
+            (None, Some(call)) => written("eks:UpdateNodegroupVersion", call.send_with(eks).await)?.update,
+        };
+        clients.updates.begun(&live.arn, begun);
+        if more {
+            return Err(ResourceError::new(
+                Cause::Transient,
+                "more is to be changed once this is done",
+            ));
         }
+        Ok(())
     }
 
     async fn delete(clients: &Clients, target: &Target) -> Result<(), ResourceError> {
@@ -225,7 +234,16 @@ impl Resource for NodeGroup {
             Ok(None) => return Vec::new(),
             Err(error) => return vec![error.to_string()],
         };
-        closer_look(clients, &group).await
+        let failed = update::failure(clients, &changing(&outputs(group.clone()))).await;
+        closer_look(clients, &group, failed).await
+    }
+}
+
+fn changing(outputs: &Outputs) -> Changing<'_> {
+    Changing {
+        arn: &outputs.arn,
+        cluster: &outputs.cluster,
+        group: Some(&outputs.name),
     }
 }
 

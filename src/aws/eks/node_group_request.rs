@@ -40,7 +40,12 @@ pub(super) fn request(inputs: &Inputs, mark: &Mark) -> CreateNodegroupInputBuild
         .set_labels(Some(labels))
         .set_taints((!taints.is_empty()).then_some(taints))
         .launch_template(specification(&inputs.launch_template))
-        .update_config(NodegroupUpdateConfig::builder().max_unavailable(1).build())
+        // One at a time, a large group would not be through within the time that it has.
+        .update_config(
+            NodegroupUpdateConfig::builder()
+                .max_unavailable_percentage(33)
+                .build(),
+        )
         .node_repair_config(NodeRepairConfig::builder().enabled(true).build())
         .set_tags(Some(mark.map(&inputs.tags)))
 }

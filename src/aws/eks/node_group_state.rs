@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use aws_sdk_autoscaling::types::{Activity, LifecycleState, ScalingActivityStatusCode};
 use aws_sdk_eks::types::{CapacityTypes, Nodegroup, NodegroupHealth, NodegroupScalingConfig, Taint};
 
-use super::node_group::{Outputs, Template};
+use super::{
+    node_group::{Outputs, Template},
+    update,
+};
 use crate::{
     aws::{Clients, error::read},
     model::{CapacityModel, TaintModel},
@@ -58,7 +61,7 @@ pub(super) fn readiness(group: &Nodegroup, instances: &Instances) -> Readiness {
         "DELETING" => Readiness::NotYet(with_issues("it is being deleted")),
         "DEGRADED" => Readiness::Failed(with_issues("it is degraded")),
         "CREATE_FAILED" => Readiness::Failed(with_issues("EKS could not make it")),
-        "DELETE_FAILED" => Readiness::Failed(with_issues("EKS could not delete it")),
+        "DELETE_FAILED" => Readiness::Stuck(with_issues("EKS could not delete it")),
         other => Readiness::NotYet(with_issues(&format!("it is {other}"))),
     }
 }
@@ -88,9 +91,15 @@ pub(super) fn issues(group: &Nodegroup) -> Vec<String> {
     told.collect()
 }
 
-/// All that tells why the group has no nodes: what EKS says, why Auto Scaling started no instance, and what may help.
-pub(super) async fn closer_look(clients: &Clients, group: &Nodegroup) -> Vec<String> {
+/// All that tells why the group has no nodes, or not those that it should have: what EKS says, of its last change too, why
+/// Auto Scaling started no instance, and what may help.
+pub(super) async fn closer_look(
+    clients: &Clients,
+    group: &Nodegroup,
+    change: Result<Option<String>, ResourceError>,
+) -> Vec<String> {
     let mut lines = issues(group);
+    lines.extend(change.unwrap_or_else(|error| Some(error.to_string())));
     if let Some(name) = auto_scaling_group(group) {
         match activities(clients, &name).await {
             Ok(activities) => failures(&activities, &mut lines),
@@ -145,7 +154,7 @@ fn advice(reasons: &[String]) -> Option<&'static str> {
              public addresses or endpoints (cluster.network); 'aws ec2 get-console-output' shows what they say",
         )
     } else {
-        None
+        update::advice(reasons)
     }
 }
 

@@ -89,7 +89,10 @@ fn a_node_group_is_asked_for_whole() {
     assert_eq!(request.taints(), made("ACTIVE").taints());
     let template = request.launch_template().unwrap();
     assert_eq!((template.id(), template.version()), (Some("lt-1"), Some("3")));
-    assert_eq!(request.update_config().unwrap().max_unavailable(), Some(1));
+    assert_eq!(
+        request.update_config().unwrap().max_unavailable_percentage(),
+        Some(33)
+    );
     assert_eq!(request.node_repair_config().unwrap().enabled(), Some(true));
     // The launch template has the disk; EKS refuses it in both.
     assert_eq!(request.disk_size(), None);
@@ -203,7 +206,10 @@ fn each_status_of_a_node_group_says_what_is_awaited() {
         ("DELETING", not_yet("it is being deleted")),
         ("DEGRADED", failed("it is degraded")),
         ("CREATE_FAILED", failed("EKS could not make it")),
-        ("DELETE_FAILED", failed("EKS could not delete it")),
+        (
+            "DELETE_FAILED",
+            Readiness::Stuck("EKS could not delete it".into()),
+        ),
         ("NEW_ONE", not_yet("it is NEW_ONE")),
     ] {
         assert_eq!(readiness(&made(status), &none), wanted);

@@ -40,9 +40,10 @@ async fn cluster(clients: &Clients, name: String) -> Result<Vec<Thing>, Resource
     };
     let tags: Tags = cluster.tags.into_iter().flatten().collect();
     let vpc = cluster.resources_vpc_config.and_then(|config| config.vpc_id);
+    let since = cluster.created_at.map(|made| made.secs());
     let itself = Thing {
         kind: "eks:cluster".to_owned(),
-        outputs: json!({"name": name, "vpcId": vpc}),
+        outputs: json!({"name": name, "vpcId": vpc, "since": since}),
         id: name.clone(),
         tags,
     };

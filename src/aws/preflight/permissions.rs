@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_iam::error::ProvideErrorMetadata as _;
-use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
+use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType};
 
 use super::super::error::read;
 use super::{Ask, Findings, Problem};
@@ -145,7 +145,10 @@ pub(super) fn check<'a>(ask: &'a Ask<'a>) -> Boxed<'a, Findings> {
             return Ok(Vec::new());
         }
         match simulated(ask).await {
-            Ok(results) => Ok(problem(&missing(&results)).into_iter().collect()),
+            Ok(results) => {
+                let (missing, doubtful) = missing(&results);
+                Ok(problem(&missing).into_iter().chain(doubt(&doubtful)).collect())
+            }
             Err(error) => {
                 let mut found: Vec<Problem> = problem(&tried(ask).await?).into_iter().collect();
                 found.push(unsure(&error));
@@ -157,10 +160,12 @@ pub(super) fn check<'a>(ask: &'a Ask<'a>) -> Boxed<'a, Findings> {
 
 async fn simulated(ask: &Ask<'_>) -> Result<Vec<EvaluationResult>, ResourceError> {
     let iam = ask.clients.iam().await?;
-    let simulate = |actions: Vec<&str>, resource: String| {
+    let region = ask.clients.region().await?;
+    let simulate = |actions: Vec<&str>, resource: String, region: &str| {
         let call = iam
             .simulate_principal_policy()
-            .policy_source_arn(&ask.caller.principal);
+            .policy_source_arn(&ask.caller.principal)
+            .set_context_entries(Some(context(region)));
         let call = call.set_action_names(Some(actions.into_iter().map(str::to_owned).collect()));
         async move {
             let told: Result<Vec<_>, _> = call
@@ -180,11 +185,36 @@ async fn simulated(ask: &Ask<'_>) -> Result<Vec<EvaluationResult>, ResourceError
         .into_iter()
         .partition(|action| action.ends_with("ServiceLinkedRole"));
     let (on_roles, linked, others) = futures::try_join!(
-        Box::pin(simulate(on_roles, mine)),
-        Box::pin(simulate(linked, service)),
-        Box::pin(simulate(others, "*".to_owned()))
+        Box::pin(simulate(on_roles, mine, home_of_iam(partition(ask)))),
+        Box::pin(simulate(linked, service, home_of_iam(partition(ask)))),
+        Box::pin(simulate(others, "*".to_owned(), &region))
     )?;
     Ok([on_roles, linked, others].concat())
+}
+
+/// What is the same for all calls. A policy that denies everything outside of some regions denies also what comes without
+/// a region.
+fn context(region: &str) -> Vec<ContextEntry> {
+    let entry = |key: &str, kind, value: &str| {
+        ContextEntry::builder()
+            .context_key_name(key)
+            .context_key_type(kind)
+            .context_key_values(value)
+            .build()
+    };
+    vec![
+        entry("aws:RequestedRegion", ContextKeyTypeEnum::String, region),
+        entry("aws:SecureTransport", ContextKeyTypeEnum::Boolean, "true"),
+    ]
+}
+
+/// The region that calls to IAM count as made to.
+fn home_of_iam(partition: &str) -> &'static str {
+    match partition {
+        "aws-cn" => "cn-north-1",
+        "aws-us-gov" => "us-gov-west-1",
+        _ => "us-east-1",
+    }
 }
 
 /// Whether a policy may allow it for some roles only.
@@ -214,15 +244,26 @@ fn linked_role_like(ask: &Ask<'_>) -> String {
     )
 }
 
-/// What a simulation says is not allowed. What depends on things that only the call itself has, such as its tags, is
-/// not known.
-fn missing(results: &[EvaluationResult]) -> BTreeSet<String> {
-    let denied = results.iter().filter(|one| {
-        let depends = *one.eval_decision() == PolicyEvaluationDecisionType::ImplicitDeny
-            && !one.missing_context_values().is_empty();
-        *one.eval_decision() != PolicyEvaluationDecisionType::Allowed && !depends
-    });
-    denied.map(|one| one.eval_action_name.clone()).collect()
+/// What a simulation says is not allowed, and what it denies without knowing enough: of the organization's policies, and of
+/// denials that depend on what only the call itself has. What may be allowed by such, as by its tags, is not worth a word.
+fn missing(results: &[EvaluationResult]) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut missing, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
+    for one in results {
+        let by_organization = one
+            .organizations_decision_detail()
+            .is_some_and(|told| !told.allowed_by_organizations());
+        let unknown = !one.missing_context_values().is_empty();
+        let implicit = *one.eval_decision() == PolicyEvaluationDecisionType::ImplicitDeny;
+        if *one.eval_decision() == PolicyEvaluationDecisionType::Allowed {
+            continue;
+        }
+        if by_organization || (unknown && !implicit) {
+            doubtful.insert(one.eval_action_name.clone());
+        } else if !unknown {
+            missing.insert(one.eval_action_name.clone());
+        }
+    }
+    (missing, doubtful)
 }
 
 /// What EC2 says is not allowed, of some calls that would make something.
@@ -272,6 +313,21 @@ fn problem(missing: &BTreeSet<String>) -> Option<Problem> {
     })
 }
 
+fn doubt(doubtful: &BTreeSet<String>) -> Option<Problem> {
+    let names: Vec<&str> = doubtful.iter().map(String::as_str).collect();
+    (!names.is_empty()).then(|| {
+        Problem::new(
+            "permissions may be missing",
+            format!(
+                "a policy of the organization, or one whose condition the simulation cannot know, may deny: {}",
+                names.join(", ")
+            ),
+            "if one of them is refused, ask whoever keeps that policy to allow it",
+        )
+        .warning()
+    })
+}
+
 fn unsure(error: &ResourceError) -> Problem {
     Problem::new(
         "permissions could not all be checked",
@@ -283,6 +339,8 @@ fn unsure(error: &ResourceError) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_iam::types::OrganizationsDecisionDetail;
+
     use super::*;
 
     #[test]
@@ -290,6 +348,43 @@ mod tests {
         assert!(ACTIONS.is_sorted_by(|one, next| one < next));
         assert!(ACTIONS.iter().all(|action| action.split_once(':').is_some()));
         assert!(SPARE.iter().all(|action| ACTIONS.contains(action)));
+    }
+
+    #[test]
+    fn what_a_simulation_cannot_know_is_a_warning_and_stops_nobody() {
+        let organization = OrganizationsDecisionDetail::builder().allowed_by_organizations(false);
+        let denied = |action: &str| {
+            EvaluationResult::builder()
+                .eval_action_name(action)
+                .eval_decision(PolicyEvaluationDecisionType::ExplicitDeny)
+        };
+        let results = [
+            denied("ec2:CreateVpc")
+                .missing_context_values("aws:MultiFactorAuthPresent")
+                .build()
+                .unwrap(),
+            denied("eks:CreateCluster")
+                .organizations_decision_detail(organization.build())
+                .build()
+                .unwrap(),
+        ];
+        let (missing, doubtful) = missing(&results);
+        assert_eq!(problem(&missing), None);
+        let told = doubt(&doubtful).unwrap();
+        assert!(told.warning, "{told:?}");
+        assert!(
+            told.found.ends_with("may deny: ec2:CreateVpc, eks:CreateCluster"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn each_call_is_simulated_in_the_region_where_it_would_be_made() {
+        let region = context("eu-central-1").remove(0);
+        assert_eq!(region.context_key_name(), Some("aws:RequestedRegion"));
+        assert_eq!(region.context_key_values(), ["eu-central-1"]);
+        assert_eq!(home_of_iam("aws"), "us-east-1");
+        assert_eq!(home_of_iam("aws-cn"), "cn-north-1");
     }
 
     #[test]
@@ -314,8 +409,9 @@ mod tests {
                 .build()
                 .unwrap(),
         ];
-        let found = problem(&missing(&results)).unwrap().found;
+        let (denied, doubtful) = missing(&results);
+        let found = problem(&denied).unwrap().found;
         assert_eq!(found, "not allowed: ec2:DeleteVpc, eks:CreateCluster");
-        assert_eq!(problem(&BTreeSet::new()), None);
+        assert_eq!((problem(&doubtful), doubt(&doubtful)), (None, None));
     }
 }

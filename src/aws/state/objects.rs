@@ -225,10 +225,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let mut told = failed(action, purpose, error);
-    if matches!(
-        error.code(),
-        Some("ConditionalRequestConflict" | "OperationAborted")
-    ) {
+    if error.code() == Some("ConditionalRequestConflict") {
         told.cause = Cause::Transient;
     }
     told
@@ -294,7 +291,8 @@ mod tests {
             ("SlowDown", 503, false, true),
             ("ServiceUnavailable", 503, false, true),
             ("InternalError", 500, false, true),
-            ("RequestTimeout", 400, false, false),
+            ("RequestTimeout", 400, false, true),
+            ("OperationAborted", 409, false, true),
             ("AccessDenied", 403, false, false),
             ("NoSuchBucket", 404, false, false),
         ] {

@@ -38,6 +38,9 @@ struct Of {
     subnet_ids: Vec<String>,
     #[serde(default)]
     logs: bool,
+    /// When this place was taken, right before the cluster was made; a state of an earlier version does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<i64>,
     #[serde(default, skip_serializing)]
     tags: Value,
 }
@@ -93,11 +96,12 @@ impl Kind for Leftovers {
 
     fn create<'a>(&'a self, target: &'a Target) -> Boxed<'a, Result<Made, ResourceError>> {
         self.swept().remove(&target.address);
-        Box::pin(std::future::ready(made(target)))
+        Box::pin(std::future::ready(made(target, Some(now()))))
     }
 
     fn update<'a>(&'a self, target: &'a Target) -> Boxed<'a, Result<Made, ResourceError>> {
-        Box::pin(std::future::ready(made(target)))
+        let since = remembered(target).and_then(|before| before.since);
+        Box::pin(std::future::ready(made(target, since)))
     }
 
     fn delete<'a>(&'a self, target: &'a Target) -> Boxed<'a, Result<(), ResourceError>> {
@@ -204,9 +208,18 @@ impl Leftovers {
             &of.cluster,
             Some(&of.vpc_id),
             of.logs,
+            of.since,
         )
         .await
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "AWS tells by the time of day when a volume was made"
+)]
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
 }
 
 /// Why nothing may be swept yet.
@@ -232,10 +245,11 @@ fn remembered(target: &Target) -> Option<Of> {
     Of::deserialize(&target.remembered.as_ref()?.outputs).ok()
 }
 
-fn made(target: &Target) -> Result<Made, ResourceError> {
-    let of = wanted(target)?.ok_or_else(|| {
+fn made(target: &Target, since: Option<i64>) -> Result<Made, ResourceError> {
+    let mut of = wanted(target)?.ok_or_else(|| {
         ResourceError::permanent(format!("{} has no inputs to be made from", target.address))
     })?;
+    of.since = since;
     Ok(Made {
         id: None,
         live: Some(Live::ready(json!(of))),
@@ -307,7 +321,7 @@ mod tests {
     #[test]
     fn while_it_is_wanted_it_is_absent_until_remembered_and_then_stands_without_a_call() {
         assert!(observe(&target(Some(of("demo")), None)).live().is_none());
-        let made = made(&target(Some(of("demo")), None)).unwrap().live.unwrap();
+        let made = made(&target(Some(of("demo")), None), None).unwrap().live.unwrap();
         assert_eq!((&made.readiness, &made.outputs), (&Readiness::Ready, &of("demo")));
         let live = observe(&target(Some(of("demo")), Some(made.outputs)));
         assert!(live.live().unwrap().changes.is_empty());
@@ -329,6 +343,21 @@ mod tests {
     fn another_cluster_means_that_the_old_ones_leftovers_go_first() {
         let live = observe(&target(Some(of("next")), Some(of("demo"))));
         assert_eq!(live.live().unwrap().forces, ["cluster"]);
+    }
+
+    #[test]
+    fn since_when_there_was_a_cluster_is_written_once() {
+        let kind = Leftovers::new(&Arc::new(Clients::new(None)));
+        let since = |made: Boxed<'_, Result<Made, ResourceError>>| {
+            let live = made.now_or_never().unwrap().unwrap().live.unwrap();
+            live.outputs.get("since").and_then(Value::as_i64)
+        };
+        assert!(since(kind.create(&target(Some(of("demo")), None))) > Some(1_700_000_000));
+        let mut before = of("demo");
+        before["since"] = json!(7);
+        let changed = target(Some(of("demo")), Some(before));
+        assert_eq!(since(kind.update(&changed)), Some(7));
+        assert!(observe(&changed).live().unwrap().changes.is_empty());
     }
 
     #[test]

@@ -1,18 +1,23 @@
 //! Load balancers that Services of type `LoadBalancer`, Ingresses and Gateways were given, and their target groups.
 //! Their interfaces go by themselves, some minutes later.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, error::Error};
+
+use aws_sdk_ec2::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
 
 use super::{
     super::{
         Clients,
-        error::{deleted, read},
+        error::{Answer, deleted, read},
         tags::Tags,
     },
     Family, Fate, Piece, Scope,
     piece::NO_MARK,
 };
-use crate::resource::ResourceError;
+use crate::resource::{Boxed, ResourceError};
 
 /// How many AWS takes in one question for tags.
 const ASKED: usize = 20;
@@ -33,23 +38,24 @@ async fn classic(clients: &Clients, scope: &Scope) -> Result<Vec<Piece>, Resourc
     let names: Vec<(String, String)> = here
         .filter_map(|one| Some((one.load_balancer_name?, one.dns_name.unwrap_or_default())))
         .collect();
-    let mut tags = BTreeMap::new();
-    for some in names.chunks(ASKED) {
-        let call = elb.describe_tags();
-        let told = read(
-            "elasticloadbalancing:DescribeTags",
-            call.set_load_balancer_names(Some(some.iter().map(|(name, _)| name.clone()).collect()))
-                .send()
-                .await,
-        )?;
-        for one in told.tag_descriptions.into_iter().flatten() {
-            let pairs = one.tags.into_iter().flatten();
-            let read = pairs.map(|tag| (tag.key, tag.value.unwrap_or_default()));
-            tags.insert(one.load_balancer_name.unwrap_or_default(), read.collect::<Tags>());
-        }
-    }
+    let ids: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
+    let mut tags = tags_of(&ids, |some| {
+        Box::pin(async move {
+            let call = elb.describe_tags().set_load_balancer_names(Some(some));
+            let told = there(call.send().await)?;
+            Ok(told.map(|told| {
+                let of = told.tag_descriptions.into_iter().flatten().map(|one| {
+                    let pairs = one.tags.into_iter().flatten();
+                    let tags = pairs.map(|tag| (tag.key, tag.value.unwrap_or_default()));
+                    (one.load_balancer_name.unwrap_or_default(), tags.collect())
+                });
+                of.collect()
+            }))
+        })
+    })
+    .await?;
     let pieces = names.into_iter().filter_map(|(name, dns)| {
-        let tags = tags.remove(&name).unwrap_or_default();
+        let tags = tags.remove(&name)?;
         balancer(scope, Family::ClassicLoadBalancer, name, dns, &tags)
     });
     Ok(pieces.collect())
@@ -74,39 +80,65 @@ async fn modern(clients: &Clients, scope: &Scope) -> Result<(Vec<Piece>, Vec<Pie
     let arns: Vec<String> = arns
         .chain(targets.iter().filter_map(|one| one.target_group_arn.clone()))
         .collect();
-    let mut tags = BTreeMap::new();
-    for some in arns.chunks(ASKED) {
-        let call = elb.describe_tags().set_resource_arns(Some(some.to_vec()));
-        let told = read("elasticloadbalancing:DescribeTags", call.send().await)?;
-        for one in told.tag_descriptions.into_iter().flatten() {
-            let pairs = one.tags.into_iter().flatten();
-            let read = pairs.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())));
-            tags.insert(one.resource_arn.unwrap_or_default(), read.collect::<Tags>());
-        }
-    }
+    let tags = tags_of(&arns, |some| {
+        Box::pin(async move {
+            let told = there(elb.describe_tags().set_resource_arns(Some(some)).send().await)?;
+            Ok(told.map(|told| {
+                let of = told.tag_descriptions.into_iter().flatten().map(|one| {
+                    let pairs = one.tags.into_iter().flatten();
+                    let tags = pairs.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())));
+                    (one.resource_arn.unwrap_or_default(), tags.collect())
+                });
+                of.collect()
+            }))
+        })
+    })
+    .await?;
     let balancers = balancers.into_iter().filter_map(|one| {
         let arn = one.load_balancer_arn?;
-        let tags = tags.get(&arn).cloned().unwrap_or_default();
-        balancer(
-            scope,
-            Family::LoadBalancer,
-            arn,
-            one.dns_name.unwrap_or_default(),
-            &tags,
-        )
+        let tags = tags.get(&arn)?;
+        let dns = one.dns_name.unwrap_or_default();
+        balancer(scope, Family::LoadBalancer, arn, dns, tags)
     });
     let targets = targets.into_iter().filter_map(|one| {
         let arn = one.target_group_arn?;
-        let tags = tags.get(&arn).cloned().unwrap_or_default();
-        target_group(
-            scope,
-            arn,
-            one.target_group_name,
-            &one.load_balancer_arns.unwrap_or_default(),
-            &tags,
-        )
+        let tags = tags.get(&arn)?;
+        let users = one.load_balancer_arns.unwrap_or_default();
+        target_group(scope, arn, one.target_group_name, &users, tags)
     });
     Ok((balancers.collect(), targets.collect()))
+}
+
+/// Tags by id. Where one of those that are asked for has gone meanwhile nothing is told of the others: then each is asked
+/// for alone, and what is gone is left out.
+async fn tags_of<'a>(
+    ids: &[String],
+    ask: impl Fn(Vec<String>) -> Boxed<'a, Answer<Option<BTreeMap<String, Tags>>>>,
+) -> Answer<BTreeMap<String, Tags>> {
+    let mut all = BTreeMap::new();
+    for some in ids.chunks(ASKED) {
+        if let Some(told) = ask(some.to_vec()).await? {
+            all.extend(told);
+            continue;
+        }
+        for one in some {
+            all.extend(ask(vec![one.clone()]).await?.into_iter().flatten());
+        }
+    }
+    Ok(all)
+}
+
+/// What a question for tags gave; nothing if one of the things is no longer there.
+fn there<T, E>(sent: Result<T, SdkError<E, HttpResponse>>) -> Answer<Option<T>>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match sent {
+        Err(error) if matches!(error.code(), Some("LoadBalancerNotFound" | "TargetGroupNotFound")) => {
+            Ok(None)
+        }
+        sent => read("elasticloadbalancing:DescribeTags", sent).map(Some),
+    }
 }
 
 fn in_scope(scope: &Scope, vpc: Option<&str>) -> bool {

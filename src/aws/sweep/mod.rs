@@ -19,3 +19,4 @@ pub(super) use kind::{KIND, leftovers};
 pub(super) use look::look;
 pub(super) use piece::{Family, Fate, Piece};
 pub(super) use scope::Scope;
+pub use volumes::keep;

@@ -20,6 +20,8 @@ pub(in crate::aws) enum Fate {
     Waits(String),
     /// It is in our network and not ours: why not.
     Foreign(String),
+    /// Someone said that it is to outlast the cluster: who, and what then.
+    Kept(String),
 }
 
 /// What sort of thing it is.
@@ -57,7 +59,7 @@ pub(super) const NO_MARK: &str = "it carries neither the mark of this stack nor 
 impl Piece {
     /// Whether it is ours, so that the sweep is not done while it is there.
     pub(in crate::aws) fn is_ours(&self) -> bool {
-        !matches!(self.fate, Fate::Foreign(_))
+        !matches!(self.fate, Fate::Foreign(_) | Fate::Kept(_))
     }
 
     /// Whether the stack's network cannot go as long as this is in it.
@@ -80,7 +82,7 @@ impl fmt::Display for Piece {
         }
         match &self.fate {
             Fate::Remove => Ok(()),
-            Fate::Waits(why) | Fate::Foreign(why) => write!(f, ": {why}"),
+            Fate::Waits(why) | Fate::Foreign(why) | Fate::Kept(why) => write!(f, ": {why}"),
         }
     }
 }

@@ -18,6 +18,8 @@ pub(in crate::aws) struct Scope {
     pub(in crate::aws) own: bool,
     /// Whether it wrote logs: into a group of ours, and if it went after that group, into one that it made anew.
     pub(in crate::aws) logs: bool,
+    /// Since when there was a cluster, in seconds of Unix time, if that is known.
+    pub(in crate::aws) since: Option<i64>,
     /// Whether there is such a cluster now.
     pub(in crate::aws) cluster_now: ClusterNow,
 }
@@ -42,6 +44,7 @@ impl Scope {
         cluster: &str,
         vpc: Option<&str>,
         logs: bool,
+        since: Option<i64>,
     ) -> Result<Self, ResourceError> {
         let (own, cluster_now) = futures::try_join!(
             Box::pin(is_own(clients, uid, vpc)),
@@ -53,6 +56,7 @@ impl Scope {
             vpc: vpc.map(str::to_owned),
             own,
             logs,
+            since,
             cluster_now,
         })
     }
@@ -140,6 +144,7 @@ pub(super) mod tests {
             vpc: Some("vpc-1".into()),
             own: true,
             logs: true,
+            since: Some(1_000),
             cluster_now: ClusterNow::Gone,
         }
     }

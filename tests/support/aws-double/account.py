@@ -27,6 +27,7 @@ QUOTAS = {
 DEFAULTS = {
     "scale": 1.0, "durations": DURATIONS, "iamPropagation": 0, "pageSize": None, "throttle": 0.0, "seed": 1,
     "zonesWithoutEks": [], "zonesWithoutCapacity": [], "typesWithoutCapacity": [], "nodegroupFails": None,
+    "nodegroupDeleteFails": None, "updateFails": None,
     "addonDegraded": [], "clusterFails": False, "quotas": QUOTAS, "denied": [], "pdbBlocks": True,
     "enforceCredentials": False, "versions": ["1.33", "1.34", "1.35"], "defaultVersion": "1.34", "faults": [],
     "endpointByName": False,

@@ -113,6 +113,35 @@ def an_update_shuts_out_node_groups_deletion_and_other_updates(d):
 
 
 @case
+def an_update_that_fails_leaves_all_as_it_was_and_only_it_says_so(d):
+    d.cluster()
+    d.set(updateFails="IpNotAvailable")
+    update = d.aws("eks", "update-cluster-version", "--name", "shop", "--kubernetes-version", "1.35")["update"]
+    d.until(d.status, "ACTIVE")
+    said = d.aws("eks", "describe-update", "--name", "shop", "--update-id", update["id"])["update"]
+    same((said["status"], [e["errorCode"] for e in said["errors"]]), ("Failed", ["IpNotAvailable"]))
+    same(d.aws("eks", "describe-cluster", "--name", "shop")["cluster"]["version"], "1.34")
+
+
+@case
+def a_node_group_whose_deletion_fails_says_why_and_can_be_deleted_again(d):
+    _, subnets = d.cluster()
+    d.node_role()
+    d.aws("eks", "create-addon", "--cluster-name", "shop", "--addon-name", "vpc-cni")
+    d.aws(*d.nodes(subnets))
+    d.until(d.group, "ACTIVE")
+    d.set(nodegroupDeleteFails="Ec2SecurityGroupDeletionFailure")
+    delete = ("eks", "delete-nodegroup", "--cluster-name", "shop", "--nodegroup-name", "nodes")
+    d.aws(*delete)
+    d.until(d.group, "DELETE_FAILED")
+    issues = d.aws("eks", "describe-nodegroup", "--cluster-name", "shop", "--nodegroup-name", "nodes")["nodegroup"]["health"]["issues"]
+    same([one["code"] for one in issues], ["Ec2SecurityGroupDeletionFailure"])
+    d.set(nodegroupDeleteFails=None)
+    d.aws(*delete)
+    d.until(d.group, "gone")
+
+
+@case
 def a_token_makes_one_thing_however_often_it_is_used(d):
     _, subnets = d.network()
     d.role("cluster", "eks.amazonaws.com", "AmazonEKSClusterPolicy")

@@ -149,7 +149,7 @@ ListRoles PathPrefix
 ListUsers PathPrefix
 PutRolePolicy RoleName PolicyName PolicyDocument
 RemoveRoleFromInstanceProfile InstanceProfileName RoleName
-SimulatePrincipalPolicy PolicySourceArn ActionNames ResourceArns
+SimulatePrincipalPolicy PolicySourceArn ActionNames ResourceArns ContextEntries
 TagRole RoleName Tags
 UntagRole RoleName TagKeys
 UpdateAssumeRolePolicy RoleName PolicyDocument

@@ -150,7 +150,10 @@ class Cluster:
             raise Refused("InvalidRequestException", f"Cluster '{self.name}' is not in ACTIVE status, {what} needs it to be.", 400, clusterName=self.name)
 
     def update(self, kind, parameters, duration, done, of=None, target=None):
-        """An update in progress: `target` (or the cluster) is UPDATING until the duration is over, then `done()` is called."""
+        """An update in progress: `target` (or the cluster) is UPDATING until the duration is over, then `done()` is called.
+
+        One that fails changes nothing, and leaves the target as active as it was: only DescribeUpdate tells.
+        """
         target = self.data if target is None else target
         entry = {"id": str(uuid.uuid4()), "status": "InProgress", "type": kind, "createdAt": utcnow(), "errors": [],
                  "params": [{"type": key, "value": str(value)} for key, value in parameters.items()]}
@@ -158,8 +161,12 @@ class Cluster:
         target["status"] = "UPDATING"
 
         def over():
-            done()
-            entry["status"] = "Successful"
+            code = self.account.settings["updateFails"]
+            if code:
+                entry.update(status="Failed", errors=[{"errorCode": code, "errorMessage": "the settings say so", "resourceIds": []}])
+            else:
+                done()
+                entry["status"] = "Successful"
             if target["status"] == "UPDATING":
                 target["status"] = "ACTIVE"
         self.account.later(duration, over)

@@ -172,7 +172,7 @@ class Nodegroup:
 
     def delete(self):
         """DELETING: the drain takes its time, and five minutes more where a disruption budget holds a pod."""
-        self.data["status"] = "DELETING"
+        self.data |= {"status": "DELETING", "health": {"issues": []}}
         self.patience = self.account.now() + self.account.seconds("nodegroupDelete") + self.account.seconds("podEviction")
         self.account.later("nodegroupDelete", self.drained)
 
@@ -183,6 +183,11 @@ class Nodegroup:
             self.account.soon(self.drained)
             return
         cluster, region = self.cluster, self.cluster.region
+        code = self.account.settings["nodegroupDeleteFails"]
+        if code:
+            issue = {"code": code, "message": "the settings say so", "resourceIds": [self.asg]}
+            self.data |= {"status": "DELETE_FAILED", "health": {"issues": [issue]}}
+            return
         self.terminate(self.instances)
         self.instances = []
         self.other("autoscaling", "DeleteAutoScalingGroup", AutoScalingGroupName=self.asg, ForceDelete=True)
