@@ -339,6 +339,7 @@ async fn a_protected_cluster_is_refused_before_anything_goes_and_a_stack_without
         "{}",
         refused.all()
     );
+    assert_eq!(double.calls(true).await.len(), before);
     sandbox.stackup(&["apply", "--yes"]).ends(0);
     // Nor is it forgotten by naming another provider, under which nothing of it would be found.
     let (eks, before) = (sandbox.read("stackup.yaml"), double.calls(true).await.len());
