@@ -38,9 +38,14 @@ pub(super) async fn look_ahead(_: &Session, _: &Plan) -> Result<Vec<String>, Cli
     std::future::ready(Ok(Vec::new())).await
 }
 
-pub(super) fn audited(_: &Session) {}
+/// Nothing to look for.
+pub(super) struct Audited;
 
-pub(super) async fn audit(_: &Session, (): ()) -> Result<(), CliError> {
+pub(super) fn audited(_: &Session) -> Audited {
+    Audited
+}
+
+pub(super) async fn audit(_: &Session, _: Audited) -> Result<(), CliError> {
     std::future::ready(Ok(())).await
 }
 
