@@ -12,9 +12,8 @@ use super::{
 };
 use crate::{
     engine::{self, Refreshed, Run, lint, plan, refresh},
-    model::Plan,
+    model::{EventKind, Plan},
     output::{self, Style},
-    resource::Wanted,
 };
 
 const EXAMPLES: &str = "\
@@ -65,7 +64,7 @@ impl Diff {
         let opened = context::open(global, environment)?;
         let mut session = Session::open(opened, environment, None, self.adopt).await?;
         cloud::at_its_place(&mut session).await?;
-        let (plan, refreshed) = planned(&session, &session.opened.wanted).await?;
+        let (plan, refreshed) = planned(&mut session, screen, false).await?;
         let format = self.format.unwrap_or(match global.output {
             Format::Text => PlanFormat::Text,
             Format::Json => PlanFormat::Json,
@@ -110,13 +109,25 @@ pub(super) fn with_cost(plan: &Plan, style: &Style, text: String) -> String {
     text
 }
 
-/// Looks at everything and compares.
+/// Looks at everything and compares, and tells what came up on the way.
 pub(super) async fn planned(
-    session: &Session,
-    wanted: &[std::sync::Arc<Wanted>],
+    session: &mut Session,
+    screen: &Screen,
+    asks: bool,
 ) -> Result<(Plan, Refreshed), CliError> {
+    let planned = look(session).await;
+    if let Ok((plan, _)) = &planned {
+        session.run.events.send(EventKind::Planned {
+            summary: plan.summary(),
+        });
+    }
+    session.warn(screen, asks);
+    planned
+}
+
+async fn look(session: &Session) -> Result<(Plan, Refreshed), CliError> {
     let run = &session.run;
-    let refreshed = refresh(run, wanted, &session.loaded.snapshot).await?;
+    let refreshed = refresh(run, &session.opened.wanted, &session.loaded.snapshot).await?;
     let plan =
         plan(&run.stack.name, &refreshed, stays(run)).map_err(|errors| CliError::unreadable(&errors))?;
     let broken = lint(&plan, &refreshed);
