@@ -101,6 +101,25 @@ fn a_stack_file_that_init_writes_is_valid() {
 }
 
 #[test]
+fn a_name_that_no_stack_may_have_is_refused_before_anything_is_written() {
+    let sandbox = Sandbox::new();
+    for name in ["Demo", "my stack", "", "-a", &"a".repeat(41)] {
+        let run = sandbox.stackup(&["init", "--", name]).ends(2);
+        run.says("lower-case letters, digits and dashes");
+        assert!(!sandbox.path("stackup.yaml").exists(), "{name}");
+    }
+    sandbox.stackup(&["init", "shop-${env:USER}"]).ends(0);
+}
+
+#[test]
+fn a_level_that_the_log_does_not_have_is_refused_with_those_it_has() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.stackup(&["--log", "loud", "version"]).ends(2);
+    run.says("[possible values: error, warn, info, debug, trace]");
+    sandbox.stackup(&["--log", "debug", "version"]).ends(0);
+}
+
+#[test]
 fn a_pace_that_is_none_is_refused_by_its_name() {
     let sandbox = Sandbox::new();
     sandbox.write("stackup.yaml", STACK);

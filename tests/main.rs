@@ -32,3 +32,5 @@ mod interruptions;
 mod kind;
 mod rules;
 mod support;
+#[cfg(feature = "kubernetes")]
+mod telling;

@@ -1,7 +1,6 @@
 use std::time::Instant;
 
 use clap::Args;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
     arguments::{Format, Global},
@@ -12,12 +11,14 @@ use super::{
     error::{CliError, exit_of},
     exit::Exit,
     run::{print, tell_person},
-    signals, status, verify,
+    signals, status,
+    tell::{nothing_to_do, show_plan},
+    verify,
 };
 use crate::{
     engine::{Executed, Refreshed, critical_path, execute},
-    model::{Action, Event, EventKind, Events, Outcome, Plan, Report, Verb},
-    output::{self, Ending},
+    model::{Action, Outcome, Plan, Report, Verb},
+    output::{self, Ending, Style, View},
     resource::{Observed, Readiness},
     state::StateError,
 };
@@ -60,7 +61,7 @@ impl Apply {
     ) -> Result<Exit, CliError> {
         let began = Instant::now();
         let opened = context::open(global, environment)?;
-        let mut session = Session::open(opened, environment, Some("apply"), self.adopt).await?;
+        let mut session = Session::open(opened, environment, Some(Verb::Apply), self.adopt).await?;
         let ended = self.with(&mut session, began, global, screen).await;
         session.close().await;
         ended
@@ -74,26 +75,24 @@ impl Apply {
         screen: &Screen,
     ) -> Result<Exit, CliError> {
         let level = session.opened.model.verify.filter(|_| !self.no_verify);
-        tell_resumed(session, global);
+        session.begin(global, screen);
         cloud::at_its_place(session).await?;
-        let wanted = session.opened.wanted.clone();
-        let (plan, refreshed) = planned(session, &wanted).await?;
-        let nothing = !plan.summary().pending() && standing(&plan, &refreshed) && !session.loaded.unfinished;
-        if global.output == Format::Text && !global.quiet {
-            let expected = expected(&session.run, &plan, &refreshed);
-            print(&with_cost(
-                &plan,
-                &screen.out,
-                output::plan_text(&plan, &screen.out, self.full, expected),
-            ));
-        }
+        let asks = screen.asks && !self.yes;
+        let (plan, refreshed) = planned(session, screen, asks).await?;
+        let pending = plan.summary().pending();
+        let expected = expected(&session.run, &plan, &refreshed);
+        let text =
+            |style: &Style| with_cost(&plan, style, output::plan_text(&plan, style, self.full, expected));
+        show_plan(text, asks && pending, global, screen);
         let mut exit = Exit::Done;
-        if !nothing {
-            for warning in cloud::look_ahead(session, &plan).await? {
-                let lines = screen.err.wrap(&format!("warning: {warning}"), screen.err.width);
-                say(global, &lines.join("\n"));
+        if !pending && standing(&plan, &refreshed) && !session.loaded.unfinished {
+            nothing_to_do(&session.run.events, Verb::Apply, plan.steps.len());
+        } else {
+            for message in cloud::look_ahead(session, &plan).await? {
+                session.run.events.warn(message);
             }
-            if plan.summary().pending() {
+            session.warn(screen, asks);
+            if pending {
                 confirm(screen, &format!("Apply this to {}?", plan.stack), self.yes)?;
             }
             let executed = carry_out(session, Verb::Apply, &plan, refreshed, screen).await?;
@@ -130,26 +129,6 @@ pub(super) fn tell_timings(report: &Report, global: &Global, screen: &Screen) {
     }
 }
 
-/// Writes a line for a person who watches a run.
-pub(super) fn say(global: &Global, text: &str) {
-    if global.output == Format::Text && !global.quiet {
-        tell_person(text);
-    }
-}
-
-/// Tells that this run takes up one that did not end.
-pub(super) fn tell_resumed(session: &Session, global: &Global) {
-    if session.loaded.unfinished {
-        let unfinished = session.unfinished();
-        let begun = output::plural(unfinished.len(), "resource");
-        say(
-            global,
-            &format!("resuming: an earlier run did not end; {begun} had begun"),
-        );
-        session.run.events.send(EventKind::Resumed { unfinished });
-    }
-}
-
 /// Runs a plan and tells what happens meanwhile.
 pub(super) async fn carry_out(
     session: &mut Session,
@@ -161,10 +140,7 @@ pub(super) async fn carry_out(
     if let Some(canceller) = session.canceller.take() {
         signals::listen(canceller)?;
     }
-    let telling = session
-        .events
-        .take()
-        .map(|receiver| tell_while(&session.run.events, verb, plan, receiver, screen));
+    session.tell(screen);
     let loaded = session.loaded.clone();
     let executed = execute(
         &session.run,
@@ -175,45 +151,11 @@ pub(super) async fn carry_out(
         loaded,
     )
     .await;
-    session.fall_silent();
-    if let Some(telling) = telling {
-        telling.end().await;
+    if screen.view != View::Json {
+        // What comes after this is told as text of its own.
+        session.fall_silent().await;
     }
     Ok(executed?)
-}
-
-/// Who tells a run's events, until they end.
-pub(super) struct Telling(tokio::task::JoinHandle<()>);
-
-impl Telling {
-    /// The run is over; a teller that is stuck on a dead terminal must not hold the exit up.
-    pub(super) async fn end(self) {
-        drop(tokio::time::timeout(std::time::Duration::from_secs(2), self.0).await);
-    }
-}
-
-/// Begins to tell what happens in a run.
-pub(super) fn tell_while(
-    events: &Events,
-    verb: Verb,
-    plan: &Plan,
-    receiver: UnboundedReceiver<Event>,
-    screen: &Screen,
-) -> Telling {
-    events.send(EventKind::RunStarted {
-        verb,
-        stack: plan.stack.clone(),
-    });
-    events.send(EventKind::Planned {
-        summary: plan.summary(),
-    });
-    let (view, style) = (screen.view, screen.err);
-    // Text goes beside the data, events are the data.
-    let out: Box<dyn std::io::Write + Send> = match view {
-        output::View::Json => Box::new(std::io::stdout()),
-        output::View::Terminal | output::View::Lines | output::View::Quiet => Box::new(std::io::stderr()),
-    };
-    Telling(tokio::spawn(output::show(receiver, view, style, out)))
 }
 
 /// Tells how a run ended and what that means for the exit code.
@@ -231,29 +173,38 @@ pub(super) fn ended(
     if let Some(error) = &executed.lost {
         return Err(lost(error, verb));
     }
-    if global.output == Format::Text && !global.quiet {
-        let stands = if verb == Verb::Apply {
-            status::stands(session)
-        } else {
-            Vec::new()
-        };
-        let next = next(verb, report);
-        let ending = Ending {
-            verb,
-            stack: &session.opened.model.name,
-            report,
-            took: began.elapsed(),
-            stands: &stands,
-            next: &next,
-        };
-        print(&output::report_text(&ending, &screen.out));
-    }
+    let stands = if verb == Verb::Apply {
+        status::stands(session)
+    } else {
+        Vec::new()
+    };
+    let ending = Ending {
+        verb,
+        stack: &session.opened.model.name,
+        report,
+        took: began.elapsed(),
+        stands: &stands,
+        next: &next(verb, report),
+    };
+    tell_ending(&ending, global, screen);
     Ok(exit(report))
+}
+
+/// Tells how a run ended: to who wants quiet only what went wrong, beside the results.
+pub(super) fn tell_ending(ending: &Ending<'_>, global: &Global, screen: &Screen) {
+    if global.output != Format::Text {
+        return;
+    }
+    if !global.quiet {
+        print(&output::report_text(ending, &screen.out));
+    } else if ending.report.outcome != Outcome::Done {
+        tell_person(output::report_text(ending, &screen.err).trim_end());
+    }
 }
 
 /// The state could not be written any more, so that the run ended.
 fn lost(error: &StateError, verb: Verb) -> CliError {
-    let again = format!("run 'stackup {}' again: it goes on from here", name(verb));
+    let again = format!("run 'stackup {}' again: it goes on from here", verb.name());
     let after = "nothing further was begun, and what was begun is in the state before it";
     match error {
         StateError::Fenced { .. } => CliError::new(Exit::Locked, format!("{error}: {after}")).hint(format!(
@@ -275,18 +226,9 @@ fn lost(error: &StateError, verb: Verb) -> CliError {
     }
 }
 
-fn name(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Apply => "apply",
-        Verb::Destroy => "destroy",
-        Verb::Diff => "diff",
-        Verb::Verify => "verify",
-    }
-}
-
 fn next(verb: Verb, report: &Report) -> Vec<String> {
     let next: &[&str] = match (verb, report.outcome) {
-        (_, Outcome::Stopped(_)) => return vec![format!("stackup {}", name(verb))],
+        (_, Outcome::Stopped(_)) => return vec![format!("stackup {}", verb.name())],
         (Verb::Apply, Outcome::Done) => &["stackup verify", "stackup status", "stackup destroy"],
         (Verb::Apply, _) => &["stackup status", "stackup apply"],
         (Verb::Destroy, Outcome::Done) | (Verb::Diff | Verb::Verify, _) => &[],

@@ -45,9 +45,9 @@ pub(super) struct Global {
     /// How results are written: text for people, json for scripts
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Text)]
     pub(super) output: Format,
-    /// Write what the program does in detail to standard error: error, warn, info, debug, trace
-    #[arg(long, global = true, value_name = "LEVEL")]
-    pub(super) log: Option<String>,
+    /// Write what the program does in detail to standard error
+    #[arg(long, global = true, value_enum, value_name = "LEVEL")]
+    pub(super) log: Option<LogLevel>,
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto)]
     pub(super) color: Colour,
@@ -66,6 +66,34 @@ pub(super) enum Format {
     Text,
     /// For scripts.
     Json,
+}
+
+/// How much the log says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogLevel {
+    /// What went wrong.
+    Error,
+    /// And what may be wrong.
+    Warn,
+    /// And what is done.
+    Info,
+    /// And how.
+    Debug,
+    /// And every step of it.
+    Trace,
+}
+
+impl LogLevel {
+    /// As the log's filter writes it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 /// When to use colour.

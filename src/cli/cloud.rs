@@ -130,20 +130,17 @@ pub(super) fn cost(resources: &[&Address]) -> Option<String> {
             unknown.push(format!("{what} {}", address.name()));
         }
     }
-    if known == 0.0 && unknown.is_empty() {
-        return None;
-    }
     sources.dedup();
-    let mut text = format!(
-        "${known:.2} an hour, ${:.0} a month ({})",
-        known * HOURS,
-        sources.join(", ")
-    );
-    if !unknown.is_empty() {
-        text.push_str("; and, at prices not known here: ");
-        text.push_str(&unknown.join(", "));
-    }
-    Some(text)
+    let unknown = (!unknown.is_empty()).then(|| format!("at prices not known here: {}", unknown.join(", ")));
+    let known = (!sources.is_empty()).then(|| {
+        format!(
+            "${known:.2} an hour, ${:.0} a month ({})",
+            known * HOURS,
+            sources.join(", ")
+        )
+    });
+    let parts: Vec<String> = known.into_iter().chain(unknown).collect();
+    (!parts.is_empty()).then(|| parts.join("; and, "))
 }
 
 /// Hours of a month, as AWS reckons.
@@ -311,4 +308,30 @@ pub(super) fn now() -> jiff::Timestamp {
 /// A moment as Kubernetes writes it: RFC 3339, to the second.
 pub(super) fn seconds(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(addresses: &[&str]) -> Option<String> {
+        let addresses: Vec<Address> = addresses
+            .iter()
+            .map(|text| Address::parse(text).unwrap())
+            .collect();
+        cost(&addresses.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_has_no_known_price_is_not_told_as_free() {
+        assert_eq!(told(&["aws.vpc/main"]), None);
+        assert_eq!(
+            told(&["aws.vpc/main", "aws.nat_gateway/a"]).unwrap(),
+            "at prices not known here: the gateway a"
+        );
+        assert_eq!(
+            told(&["aws.eks_cluster/demo", "aws.nat_gateway/a"]).unwrap(),
+            "$0.10 an hour, $73 a month (as of 2024-04-01); and, at prices not known here: the gateway a"
+        );
+    }
 }

@@ -13,18 +13,19 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
     access,
-    arguments::{Colour, Format, Global, duration},
+    arguments::{Colour, Format, Global, LogLevel, duration},
     cloud, cluster,
     error::CliError,
     exit::Exit,
     lifetime,
     run::tell_person,
     store::{left_behind, store},
+    tell::Telling,
 };
 use crate::{
     engine::{Cancel, Canceller, Run},
     local::{self, Local, ProgramPaths},
-    model::{Address, Event, EventKind, Events, Mistake, Secret, StackModel},
+    model::{Address, Event, EventKind, Events, Mistake, Secret, StackModel, Verb},
     output::{Style, View},
     resource::{Registry, Stack, Wanted},
     stack,
@@ -126,8 +127,8 @@ impl Screen {
                 .max(40),
         };
         let view = match global.output {
-            _ if global.quiet => View::Quiet,
             Format::Json => View::Json,
+            Format::Text if global.quiet => View::Quiet,
             Format::Text if err && !plain => View::Terminal,
             Format::Text => View::Lines,
         };
@@ -140,9 +141,10 @@ impl Screen {
     }
 
     /// Turns on the detailed log.
-    pub(super) fn log(self, level: Option<&str>) {
+    pub(super) fn log(self, level: Option<LogLevel>) {
         let Some(level) = level else { return };
-        let filter = tracing_subscriber::EnvFilter::new(format!("warn,kube_client=off,stackup={level}"));
+        let filter =
+            tracing_subscriber::EnvFilter::new(format!("warn,kube_client=off,stackup={}", level.name()));
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(self.err.colour)
@@ -210,10 +212,6 @@ pub(super) struct Session {
     pub(super) run: Run,
     pub(super) store: Box<dyn SharedStore>,
     pub(super) loaded: Loaded,
-    #[cfg_attr(
-        not(feature = "kubernetes"),
-        expect(dead_code, reason = "without Kubernetes there is nothing to ask")
-    )]
     pub(super) clusters: access::Clusters,
     #[cfg_attr(
         not(feature = "aws"),
@@ -221,9 +219,12 @@ pub(super) struct Session {
     )]
     pub(super) cloud: cloud::Cloud,
     pub(super) canceller: Option<Canceller>,
-    pub(super) events: Option<UnboundedReceiver<Event>>,
+    /// What happened and nobody has told yet.
+    pub(super) receiver: Option<UnboundedReceiver<Event>>,
+    /// Who tells it, once someone does.
+    pub(super) telling: Option<Telling>,
     /// Where servers' warnings are told while someone listens.
-    warnings: Arc<Mutex<Option<Events>>>,
+    pub(super) warnings: Arc<Mutex<Option<Events>>>,
     /// Whether any state was found.
     pub(super) known: bool,
 }
@@ -234,14 +235,14 @@ impl Session {
     pub(super) async fn open(
         mut opened: Opened,
         environment: &Environment,
-        verb: Option<&str>,
+        verb: Option<Verb>,
         adopt: bool,
     ) -> Result<Self, CliError> {
         let pace = environment.pace()?;
         let mut store = store(&opened.model, &opened.folder, random(32)?).await?;
         if let Some(verb) = verb {
             make_folder(&opened.folder)?;
-            store.lock(&holder(verb)).await?;
+            store.lock(&holder(verb.name())).await?;
         }
         let found = read(store.as_mut(), &opened, verb.is_some()).await;
         let (found, key) = match found {
@@ -263,20 +264,18 @@ impl Session {
         lifetime::stamp(&mut opened, &mut loaded.snapshot);
         let hash = KeyedHash::new(key);
         let (events, receiver) = Events::channel();
+        if let Some(verb) = verb {
+            let stack = opened.model.name.clone();
+            events.send(EventKind::RunStarted { verb, stack });
+        }
         for note in &loaded.notes {
-            events.send(EventKind::Warning {
-                address: None,
-                message: note.clone(),
-            });
+            events.warn(note.clone());
         }
         let warnings = Arc::new(Mutex::new(Some(events.clone())));
         let heard = Arc::clone(&warnings);
         let warn = Arc::new(move |message: String| {
             if let Ok(Some(events)) = heard.lock().as_deref() {
-                events.send(EventKind::Warning {
-                    address: None,
-                    message,
-                });
+                events.warn(message);
             }
         });
         let cloud = cloud::cloud(&opened.model);
@@ -310,23 +309,17 @@ impl Session {
             clusters,
             cloud,
             canceller: Some(canceller),
-            events: Some(receiver),
+            receiver: Some(receiver),
+            telling: None,
             warnings,
             known,
         })
     }
 
-    /// Gives the lock back.
+    /// Gives the lock back, and tells the rest.
     pub(super) async fn close(&mut self) {
         give_back(self.store.as_mut()).await;
-    }
-
-    /// Nothing is told any more: the teller ends once every sender is gone.
-    pub(super) fn fall_silent(&mut self) {
-        self.run.events = Events::ignored();
-        if let Ok(mut warnings) = self.warnings.lock() {
-            *warnings = None;
-        }
+        self.fall_silent().await;
     }
 
     /// What an earlier run began and did not end.

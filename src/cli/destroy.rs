@@ -3,7 +3,7 @@ use std::{path::Path, time::Instant};
 use clap::Args;
 
 use super::{
-    apply::{carry_out, ended, tell_resumed, tell_timings},
+    apply::{carry_out, ended, tell_timings},
     arguments::{Format, Global},
     cloud, cluster,
     confirm::confirm,
@@ -12,10 +12,11 @@ use super::{
     error::CliError,
     exit::Exit,
     run::{print, tell_person},
+    tell::{nothing_at_all, nothing_there, nothing_to_do, show_plan},
 };
 use crate::{
     model::{ClusterModel, StackModel, Verb},
-    output,
+    output::{self, Style},
     state::Entry,
 };
 
@@ -49,7 +50,9 @@ impl Destroy {
         let folder = model.folder.join(".stackup").join(&model.name);
         let cluster = cluster::part(&model)?.cluster;
         if model.state.is_none() && !folder.exists() {
-            return Ok(nothing(&model, global));
+            nothing(&model, global);
+            nothing_at_all(Verb::Destroy, &model.name, screen).await;
+            return Ok(Exit::Done);
         }
         let opened = Opened {
             cluster,
@@ -57,7 +60,7 @@ impl Destroy {
             folder,
             model,
         };
-        let mut session = Session::open(opened, environment, Some("destroy"), false).await?;
+        let mut session = Session::open(opened, environment, Some(Verb::Destroy), false).await?;
         let ended = self.with(&mut session, began, global, screen).await;
         // Before the lock is given back: another run would begin in the folder that is removed.
         let tidied = match ended {
@@ -77,6 +80,7 @@ impl Destroy {
         global: &Global,
         screen: &Screen,
     ) -> Result<(Exit, bool), CliError> {
+        session.begin(global, screen);
         let name = session.opened.model.name.clone();
         if !session.known {
             let remote = session.opened.model.state.is_some();
@@ -84,18 +88,26 @@ impl Destroy {
                 // Nothing but the key that this run made is there.
                 session.store.clear().await?;
             }
-            return Ok((nothing(&session.opened.model, global), remote));
+            nothing(&session.opened.model, global);
+            nothing_there(&session.run.events, Verb::Destroy);
+            return Ok((Exit::Done, remote));
         }
-        tell_resumed(session, global);
         unprotected(session)?;
         cloud::at_its_place(session).await?;
         let audited = cloud::audited(session);
-        let (plan, refreshed) = planned(session, &[]).await?;
-        if global.output == Format::Text && !global.quiet {
-            print(&output::plan_text(&plan, &screen.out, false, None));
-        }
+        let asks = screen.asks && !self.yes;
+        let (plan, refreshed) = planned(session, screen, asks).await?;
         let mut exit = Exit::Done;
-        if !plan.steps.is_empty() {
+        if plan.steps.is_empty() {
+            if global.output == Format::Text && !global.quiet {
+                print(&format!(
+                    "Nothing to destroy: nothing of {name} is in its state any more."
+                ));
+            }
+            nothing_to_do(&session.run.events, Verb::Destroy, 0);
+        } else {
+            let text = |style: &Style| output::plan_text(&plan, style, false, None);
+            show_plan(text, asks, global, screen);
             confirm(screen, &format!("Destroy all of {name}?"), self.yes)?;
             let executed = carry_out(session, Verb::Destroy, &plan, refreshed, screen).await?;
             exit = ended(session, Verb::Destroy, &executed, began, global, screen)?;
@@ -131,7 +143,7 @@ fn unprotected(session: &Session) -> Result<(), CliError> {
     .hint("set cluster.deletionProtection: false in the stack file, run 'stackup apply', then destroy"))
 }
 
-fn nothing(model: &StackModel, global: &Global) -> Exit {
+fn nothing(model: &StackModel, global: &Global) {
     let name = &model.name;
     if global.output == Format::Text && !global.quiet {
         print(&format!("Nothing to destroy: no state of {name} is here."));
@@ -141,7 +153,6 @@ fn nothing(model: &StackModel, global: &Global) -> Exit {
             ));
         }
     }
-    Exit::Done
 }
 
 /// Nothing is left of the stack: its folder goes as well, and the one around it if it holds no other.

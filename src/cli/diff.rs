@@ -13,9 +13,8 @@ use super::{
 };
 use crate::{
     engine::{self, Refreshed, Run, lint, plan, refresh},
-    model::Plan,
+    model::{EventKind, Plan},
     output::{self, Style},
-    resource::Wanted,
 };
 
 const EXAMPLES: &str = "\
@@ -66,8 +65,7 @@ impl Diff {
         let opened = context::open(global, environment)?;
         let mut session = Session::open(opened, environment, None, self.adopt).await?;
         cloud::at_its_place(&mut session).await?;
-        let wanted = session.opened.wanted.clone();
-        let (plan, refreshed) = planned(&mut session, &wanted).await?;
+        let (plan, refreshed) = planned(&mut session, screen, false).await?;
         let format = self.format.unwrap_or(match global.output {
             Format::Text => PlanFormat::Text,
             Format::Json => PlanFormat::Json,
@@ -112,12 +110,24 @@ pub(super) fn with_cost(plan: &Plan, style: &Style, text: String) -> String {
     text
 }
 
-/// Looks at everything and compares.
+/// Looks at everything and compares, and tells what came up on the way.
 pub(super) async fn planned(
     session: &mut Session,
-    wanted: &[std::sync::Arc<Wanted>],
+    screen: &Screen,
+    asks: bool,
 ) -> Result<(Plan, Refreshed), CliError> {
-    let refreshed = refresh(&session.run, wanted, &session.loaded.snapshot).await?;
+    let planned = look(session).await;
+    if let Ok((plan, _)) = &planned {
+        session.run.events.send(EventKind::Planned {
+            summary: plan.summary(),
+        });
+    }
+    session.warn(screen, asks);
+    planned
+}
+
+async fn look(session: &mut Session) -> Result<(Plan, Refreshed), CliError> {
+    let refreshed = refresh(&session.run, &session.opened.wanted, &session.loaded.snapshot).await?;
     at_its_cluster(session, &refreshed).await?;
     let run = &session.run;
     let plan =

@@ -28,6 +28,24 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// The one of two whose cause is higher: what a command that did several things ends with.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        let rank = |exit: Self| match exit {
+            Self::Done => 0,
+            Self::Pending => 1,
+            Self::Check => 2,
+            Self::Deadline => 3,
+            Self::Failed => 4,
+            Self::Refused => 5,
+            Self::Usage => 6,
+            Self::Unreachable => 7,
+            Self::Locked => 8,
+            Self::Damaged => 9,
+            Self::Signal(_) => 10,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+
     /// The number.
     pub(crate) fn code(self) -> u8 {
         match self {
@@ -45,5 +63,25 @@ impl Exit {
             Self::Signal(Stop::Int) => 130,
             Self::Signal(Stop::Term) => 143,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_cause_wins_in_whatever_order() {
+        let worst = |exits: &[Exit]| exits.iter().fold(Exit::Done, |worst, exit| worst.worse(*exit));
+        assert_eq!(worst(&[]), Exit::Done);
+        assert_eq!(
+            worst(&[Exit::Unreachable, Exit::Failed, Exit::Done]),
+            Exit::Unreachable
+        );
+        assert_eq!(worst(&[Exit::Failed, Exit::Unreachable]), Exit::Unreachable);
+        assert_eq!(
+            worst(&[Exit::Signal(Stop::Int), Exit::Damaged]),
+            Exit::Signal(Stop::Int)
+        );
     }
 }

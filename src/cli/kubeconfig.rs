@@ -36,9 +36,9 @@ impl Kubeconfig {
         self,
         global: &Global,
         environment: &Environment,
-        _: &Screen,
+        screen: &Screen,
     ) -> Result<Exit, CliError> {
-        let session = remembered(global, environment).await?;
+        let session = remembered(global, environment, screen).await?;
         let outputs = outputs(&session)?;
         let text = |name: &str| {
             outputs

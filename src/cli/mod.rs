@@ -32,6 +32,7 @@ mod signals;
 mod state;
 mod status;
 mod store;
+mod tell;
 #[cfg(feature = "aws")]
 mod token;
 mod validate;

@@ -28,9 +28,9 @@ impl Output {
         self,
         global: &Global,
         environment: &Environment,
-        _: &Screen,
+        screen: &Screen,
     ) -> Result<Exit, CliError> {
-        let session = remembered(global, environment).await?;
+        let session = remembered(global, environment, screen).await?;
         let outputs = outputs(&session)?;
         match (&self.name, global.output) {
             (Some(name), format) => match outputs.get(name) {
@@ -65,11 +65,15 @@ impl Output {
 }
 
 /// The stack with its state, without reading a manifest or asking anyone.
-pub(super) async fn remembered(global: &Global, environment: &Environment) -> Result<Session, CliError> {
+pub(super) async fn remembered(
+    global: &Global,
+    environment: &Environment,
+    screen: &Screen,
+) -> Result<Session, CliError> {
     let model = context::model(global, environment)?;
     let folder = model.folder.join(".stackup").join(&model.name);
     let cluster = cluster::part(&model)?.cluster;
-    Session::open(
+    let mut session = Session::open(
         Opened {
             cluster,
             wanted: Vec::new(),
@@ -80,7 +84,9 @@ pub(super) async fn remembered(global: &Global, environment: &Environment) -> Re
         None,
         false,
     )
-    .await
+    .await?;
+    session.warn(screen, false);
+    Ok(session)
 }
 
 /// The cluster's outputs, with paths made absolute.

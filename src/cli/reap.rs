@@ -7,21 +7,21 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    apply::{say, tell_while},
+    apply::tell_ending,
     arguments::{Format, Global},
     cloud,
-    confirm::confirm,
     context::{Environment, Screen, holder, random},
     error::{CliError, stays},
     exit::Exit,
-    run::print,
+    run::{print, tell_error, tell_person},
     signals,
+    tell::Telling,
 };
 use crate::{
     aws::{self, Audited, Clients, Tagged},
-    engine::{Canceller, Run, execute, plan, refresh},
-    model::{Events, Outcome, Secret, Verb},
-    output::{self, Ending},
+    engine::{Cancel, Canceller, Executed, Run, execute, plan, refresh},
+    model::{EventKind, Events, Outcome, Secret, Verb},
+    output::Ending,
     resource::{Registry, Stack},
     state::{Entry, FileStore, KeyedHash, Loaded, Snapshot, Status},
 };
@@ -65,23 +65,30 @@ impl Reap {
         if taken.is_empty() || !self.yes {
             return Ok(Exit::Done);
         }
-        confirm(screen, "Take these down?", self.yes)?;
-        let mut exit = Exit::Done;
+        let pace = environment.pace()?;
+        // One for all: what stops one stack stops those after it.
+        let (canceller, cancel) = Canceller::new();
+        signals::listen(canceller)?;
+        let mut worst = Exit::Done;
         for stack in taken {
+            if let Some(stop) = cancel.stopped() {
+                return Ok(Exit::Signal(stop));
+            }
             let name = stack.name.clone();
-            let ended = self.take(stack, environment.pace()?, global, screen).await?;
-            if ended != Exit::Done {
-                say(
-                    global,
-                    &format!("{name} is not wholly gone; the same command goes on with it"),
-                );
-                exit = ended;
+            let taken = self.take(stack, pace, cancel.clone(), global, screen).await;
+            let exit = taken.unwrap_or_else(|error| {
+                // What keeps this one must not keep the others, which cost money.
+                tell_error(&error, global, screen);
+                error.exit
+            });
+            if exit != Exit::Done && global.output == Format::Text {
+                tell_person(&format!(
+                    "{name} is not wholly gone; the same command goes on with it"
+                ));
             }
-            if matches!(exit, Exit::Signal(_)) {
-                break;
-            }
+            worst = worst.worse(exit);
         }
-        Ok(exit)
+        Ok(worst)
     }
 
     /// Takes one stack down. Its state lives in a temporary folder: if it is lost, the tags still tell everything.
@@ -89,6 +96,7 @@ impl Reap {
         &self,
         stack: Tagged,
         pace: Duration,
+        cancel: Cancel,
         global: &Global,
         screen: &Screen,
     ) -> Result<Exit, CliError> {
@@ -118,9 +126,8 @@ impl Reap {
             .collect();
         let clients = Arc::new(Clients::new(self.region.clone()));
         let (events, receiver) = Events::channel();
-        let (canceller, cancel) = Canceller::new();
-        signals::listen(canceller)?;
-        let mut run = Run {
+        let telling = Telling::begin(receiver, screen);
+        let run = Run {
             stack: Arc::new(Stack {
                 name: stack.name.clone(),
                 uid: stack.uid.clone(),
@@ -132,30 +139,19 @@ impl Reap {
             adopt: false,
             pace,
         };
-        let refreshed = refresh(&run, &[], &snapshot).await?;
-        let stays = stays(&run);
-        let plan = plan(&stack.name, &refreshed, stays).map_err(|errors| CliError::unreadable(&errors))?;
-        let telling = tell_while(&run.events, Verb::Destroy, &plan, receiver, screen);
-        let loaded = Loaded {
-            snapshot,
-            unfinished: false,
-            notes: Vec::new(),
-        };
-        let executed = execute(&run, Verb::Destroy, &plan, refreshed, &mut store, loaded).await;
-        run.events = Events::ignored();
+        let executed = gone(run, snapshot, &mut store).await;
+        // Every sender has gone with the run.
         telling.end().await;
         let executed = executed?;
-        if global.output == Format::Text && !global.quiet {
-            let ending = Ending {
-                verb: Verb::Destroy,
-                stack: &stack.name,
-                report: &executed.report,
-                took: began.elapsed(),
-                stands: &[],
-                next: &[],
-            };
-            print(&output::report_text(&ending, &screen.out));
-        }
+        let ending = Ending {
+            verb: Verb::Destroy,
+            stack: &stack.name,
+            report: &executed.report,
+            took: began.elapsed(),
+            stands: &[],
+            next: &[],
+        };
+        tell_ending(&ending, global, screen);
         if executed.report.outcome != Outcome::Done {
             return Ok(super::apply::exit(&executed.report));
         }
@@ -172,6 +168,24 @@ impl Reap {
     }
 }
 
+/// Makes all of it go.
+async fn gone(run: Run, snapshot: Snapshot, store: &mut FileStore) -> Result<Executed, CliError> {
+    let (verb, stack) = (Verb::Destroy, run.stack.name.clone());
+    run.events.send(EventKind::RunStarted { verb, stack });
+    let refreshed = refresh(&run, &[], &snapshot).await?;
+    let stays = stays(&run);
+    let plan = plan(&run.stack.name, &refreshed, stays).map_err(|errors| CliError::unreadable(&errors))?;
+    run.events.send(EventKind::Planned {
+        summary: plan.summary(),
+    });
+    let loaded = Loaded {
+        snapshot,
+        unfinished: false,
+        notes: Vec::new(),
+    };
+    Ok(execute(&run, verb, &plan, refreshed, store, loaded).await?)
+}
+
 fn list(taken: &[Tagged], kept: &[Tagged], yes: bool, global: &Global) {
     if global.output == Format::Json {
         let told = |stack: &Tagged| {
@@ -182,9 +196,6 @@ fn list(taken: &[Tagged], kept: &[Tagged], yes: bool, global: &Global) {
         print(
             &json!({"schema": "stackup/reap/v1", "taken": stacks(taken), "kept": stacks(kept)}).to_string(),
         );
-        return;
-    }
-    if global.quiet {
         return;
     }
     let line = |stack: &Tagged| {

@@ -3,7 +3,7 @@ use std::{ffi::OsString, io::Write as _};
 use clap::Parser as _;
 
 use super::{
-    arguments::{Arguments, Format, Verbs},
+    arguments::{Arguments, Format, Global, Verbs},
     completion,
     context::{Environment, Screen},
     error::CliError,
@@ -27,31 +27,34 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, variables: Vec<(OsStri
     };
     let environment = Environment::new(variables);
     let screen = Screen::new(&arguments.global, &environment);
-    screen.log(arguments.global.log.as_deref());
+    screen.log(arguments.global.log);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             let error = CliError::new(Exit::Failed, "could not start").cause(&error);
-            return tell(&screen, &error);
+            tell_error(&error, &arguments.global, &screen);
+            return error.exit.code();
         }
     };
-    let json = arguments.global.output == Format::Json;
+    let global = arguments.global.clone();
     let result = runtime.block_on(dispatch(arguments, &environment, &screen));
     // Watches and programs that are still read from must not hold the end up.
     runtime.shutdown_background();
     match result {
         Ok(exit) => exit.code(),
-        Err(error) if json => {
-            tell_person(&error.json().to_string());
+        Err(error) => {
+            tell_error(&error, &global, &screen);
             error.exit.code()
         }
-        Err(error) => tell(&screen, &error),
     }
 }
 
-fn tell(screen: &Screen, error: &CliError) -> u8 {
-    tell_person(&error.text(&screen.err));
-    error.exit.code()
+/// Tells what went wrong as the rest is told: as text or as data.
+pub(super) fn tell_error(error: &CliError, global: &Global, screen: &Screen) {
+    tell_person(&match global.output {
+        Format::Json => error.json().to_string(),
+        Format::Text => error.text(&screen.err),
+    });
 }
 
 async fn dispatch(

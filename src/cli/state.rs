@@ -51,13 +51,13 @@ impl State {
         self,
         global: &Global,
         environment: &Environment,
-        _: &Screen,
+        screen: &Screen,
     ) -> Result<Exit, CliError> {
         match self.verb {
             StateVerb::Init { mend } => return init(global, environment, mend).await,
             StateVerb::Unlock => return unlock(global, environment).await,
-            StateVerb::List => list(&remembered(global, environment).await?, global),
-            StateVerb::Show { address } => show(&remembered(global, environment).await?, &address)?,
+            StateVerb::List => list(&remembered(global, environment, screen).await?, global),
+            StateVerb::Show { address } => show(&remembered(global, environment, screen).await?, &address)?,
         }
         Ok(Exit::Done)
     }

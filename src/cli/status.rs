@@ -48,8 +48,7 @@ impl Status {
         let opened = context::open(global, environment)?;
         let mut session = Session::open(opened, environment, None, false).await?;
         cloud::at_its_place(&mut session).await?;
-        let wanted = session.opened.wanted.clone();
-        let (plan, refreshed) = planned(&mut session, &wanted).await?;
+        let (plan, refreshed) = planned(&mut session, screen, false).await?;
         let mut parts: std::collections::BTreeMap<String, Part> = std::collections::BTreeMap::new();
         for step in &plan.steps {
             let part = parts

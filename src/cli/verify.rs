@@ -7,18 +7,18 @@ use std::{
 use clap::{Args, ValueEnum};
 
 use super::{
-    apply::say,
     arguments::{Format, Global, duration},
     context::{self, Environment, Screen, Session},
     error::CliError,
     evidence,
     exit::Exit,
     run::print,
+    tell::say,
 };
 use crate::{
     checks::{self, Answered, Ask, Evidence},
     engine::Cancel,
-    model::{CheckLevel, CheckState, Finding, VerifySummary},
+    model::{CheckLevel, CheckState, EventKind, Finding, Outcome, Verb, VerifySummary},
     output::{self, Verified, precise},
 };
 
@@ -112,7 +112,7 @@ impl Verify {
         }
         let opened = context::open(global, environment)?;
         let ask = self.ask(opened.model.verify.unwrap_or(CheckLevel::Standard))?;
-        let session = Session::open(opened, environment, None, false).await?;
+        let mut session = Session::open(opened, environment, None, false).await?;
         let mut evidence = evidence::begin(&session);
         if self.print_rbac {
             print(&checks::role(
@@ -132,6 +132,7 @@ impl Verify {
         if let Some(path) = &self.dump {
             write(path, &evidence)?;
         }
+        session.warn(screen, false);
         let exit = tell(&evidence, &waited.ask, &waited.answered, began, format, screen);
         Ok(if exit == Exit::Check && self.wait.is_some() {
             Exit::Deadline
@@ -188,22 +189,31 @@ pub(super) async fn after_apply(
     };
     let mut evidence = evidence::begin(session);
     say(global, "verifying");
+    let (verb, stack) = (Verb::Verify, evidence.stack.clone());
+    session.run.events.send(EventKind::RunStarted { verb, stack });
     let waited = wait(session, ask, AFTER_APPLY, &mut evidence, global).await?;
-    if let Some(stop) = session.run.cancel.stopped() {
+    let summary = VerifySummary::of(&findings(&waited.answered));
+    let stopped = session.run.cancel.stopped();
+    session.run.events.send(EventKind::RunFinished {
+        verb,
+        outcome: match stopped {
+            Some(stop) => Outcome::Stopped(stop),
+            None if summary.holds() => Outcome::Done,
+            None => Outcome::Failed,
+        },
+        done: summary.pass + summary.warn,
+        failed: summary.fail,
+        skipped: summary.skip + summary.blocked,
+        critical_path: Vec::new(),
+    });
+    if let Some(stop) = stopped {
         return Ok(Exit::Signal(stop));
     }
-    let format = match global.output {
-        Format::Json => FindingsFormat::Json,
-        Format::Text => FindingsFormat::Short,
-    };
-    Ok(tell(
-        &evidence,
-        &waited.ask,
-        &waited.answered,
-        began,
-        format,
-        screen,
-    ))
+    if global.output == Format::Text {
+        let (ask, answered) = (&waited.ask, &waited.answered);
+        tell(&evidence, ask, answered, began, FindingsFormat::Short, screen);
+    }
+    Ok(exit(summary))
 }
 
 struct Waited {
@@ -222,6 +232,7 @@ async fn wait(
     let began = Instant::now();
     let mut cancel = session.run.cancel.clone();
     let mut told = String::new();
+    let mut known: Vec<Answered> = Vec::new();
     let reads = checks::reads(&ask, evidence.simulated);
     if reads
         .iter()
@@ -245,21 +256,29 @@ async fn wait(
             Err(error) => return Err(error),
         }
         let mut answered = checks::run(&ask, evidence);
+        let over = began.elapsed() + PAUSE > within;
+        if over && !within.is_zero() {
+            checks::overdue(&mut answered);
+        }
+        for one in &answered {
+            if !known.iter().any(|before| before.finding == one.finding) {
+                session.run.events.send(EventKind::Checked {
+                    finding: one.finding.clone(),
+                });
+            }
+        }
+        known.clone_from(&answered);
         let open: Vec<&Finding> = answered
             .iter()
             .filter(|one| !one.settled())
             .map(|one| &one.finding)
             .collect();
-        let over = began.elapsed() + PAUSE > within;
         if open.is_empty() && !ask.before.is_empty() && !over && cancel.stopped().is_none() {
             // Each held at some moment: whether all hold at this one is asked once more.
             ask.before.clear();
             continue;
         }
         if open.is_empty() || over || cancel.stopped().is_some() {
-            if over && !within.is_zero() {
-                checks::overdue(&mut answered);
-            }
             return Ok(Waited { ask, answered });
         }
         let line = progress(&open);
@@ -302,7 +321,7 @@ fn tell(
     format: FindingsFormat,
     screen: &Screen,
 ) -> Exit {
-    let findings: Vec<Finding> = answered.iter().map(|answered| answered.finding.clone()).collect();
+    let findings = findings(answered);
     let verified = Verified {
         stack: &evidence.stack,
         level: ask.level.unwrap_or(CheckLevel::Quick),
@@ -316,11 +335,15 @@ fn tell(
         FindingsFormat::Junit => output::verify_junit(&verified),
         FindingsFormat::Markdown => output::verify_markdown(&verified),
     });
-    if VerifySummary::of(&findings).holds() {
-        Exit::Done
-    } else {
-        Exit::Check
-    }
+    exit(VerifySummary::of(&findings))
+}
+
+fn findings(answered: &[Answered]) -> Vec<Finding> {
+    answered.iter().map(|answered| answered.finding.clone()).collect()
+}
+
+fn exit(summary: VerifySummary) -> Exit {
+    if summary.holds() { Exit::Done } else { Exit::Check }
 }
 
 fn read(path: &Path) -> Result<Evidence, CliError> {

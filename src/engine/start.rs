@@ -219,14 +219,18 @@ fn decide(step: &Step, wanted: bool, live: Option<&Live>) -> Result<Action, Reso
         return Err(conflict_error(&now));
     }
     if worse {
-        return Err(ResourceError::new(
-            Cause::Outdated,
+        let why = if live.is_some_and(|live| live.terminating) {
+            "it is being deleted and would have to be made anew".to_owned()
+        } else {
             format!(
-                "it would now have to be replaced (because of {}), which the plan did not show",
+                "it would now have to be replaced (because of {})",
                 now.forces.join(", ")
-            ),
-        )
-        .hint("run 'stackup diff' to see the plan as it is now, then apply it"));
+            )
+        };
+        return Err(
+            ResourceError::new(Cause::Outdated, format!("{why}, which the plan did not show"))
+                .hint("run 'stackup diff' to see the plan as it is now, then apply it"),
+        );
     }
     Ok(now.action)
 }
@@ -268,4 +272,40 @@ fn missing(address: &Address) -> ResourceError {
     ResourceError::permanent(format!(
         "{address} was planned and is unknown to the run: please report this"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_now_be_replaced_is_refused_with_its_reason() {
+        let step = Step {
+            address: Address::new("cloud.thing", "a"),
+            kind: "cloud.thing".into(),
+            component: None,
+            action: Action::Create,
+            reason: Some(Reason::KnownAfter(Address::new("cloud.thing", "b"))),
+            fields: Vec::new(),
+            forces: Vec::new(),
+            conflicts: Vec::new(),
+        };
+        let refused = |live: Live| decide(&step, true, Some(&live)).unwrap_err().to_string();
+        let terminating = Live {
+            terminating: true,
+            ..Live::ready(Value::Null)
+        };
+        assert_eq!(
+            refused(terminating),
+            "it is being deleted and would have to be made anew, which the plan did not show"
+        );
+        let forced = Live {
+            forces: vec!["size".into()],
+            ..Live::ready(Value::Null)
+        };
+        assert_eq!(
+            refused(forced),
+            "it would now have to be replaced (because of size), which the plan did not show"
+        );
+    }
 }

@@ -35,7 +35,7 @@ pub(super) async fn delete(clusters: &Clusters, target: &Target) -> Result<(), R
         if let Some(whose) = not_ours(&item, live) {
             return Err(
                 ResourceError::new(Cause::Refused, format!("it belongs to {whose}"))
-                    .hint("delete it yourself if it should go; 'stackup forget' takes it out of the state"),
+                    .hint("delete it yourself if it should go, then run the same command again: it forgets what is gone"),
             );
         }
         for gone in ApiType::of_definition(live) {

@@ -22,6 +22,18 @@ pub enum Verb {
     Verify,
 }
 
+impl Verb {
+    /// The verb as it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Apply => "apply",
+            Self::Destroy => "destroy",
+            Self::Diff => "diff",
+            Self::Verify => "verify",
+        }
+    }
+}
+
 /// Something that happened, when, counted from the start of the run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,7 +66,7 @@ pub enum EventKind {
         /// How many resources.
         resources: usize,
     },
-    /// The plan is made and its execution begins.
+    /// The plan is made.
     Planned {
         /// How many of what.
         summary: Summary,
@@ -149,7 +161,7 @@ pub enum EventKind {
         verb: Verb,
         /// How it ended.
         outcome: Outcome,
-        /// How many resources were brought to what is wanted.
+        /// How many resources were brought to what is wanted, or checks hold.
         done: usize,
         /// How many could not be.
         failed: usize,
@@ -190,10 +202,23 @@ impl Events {
 
     /// Tells what happened.
     pub fn send(&self, kind: EventKind) {
+        self.pass_on(Event {
+            elapsed_ms: millis(self.start.elapsed()),
+            kind,
+        });
+    }
+
+    /// Tells what a person should know of the whole run.
+    pub fn warn(&self, message: String) {
+        let address = None;
+        self.send(EventKind::Warning { address, message });
+    }
+
+    /// Tells what happened earlier, and when.
+    pub fn pass_on(&self, event: Event) {
         if let Some(to) = &self.to {
-            let elapsed_ms = millis(self.start.elapsed());
             // The teller may have ended before the doer; that stops nothing.
-            drop(to.send(Event { elapsed_ms, kind }));
+            drop(to.send(event));
         }
     }
 }

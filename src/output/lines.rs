@@ -9,7 +9,7 @@ use super::{
     style::{ahead, coarse, past, plural, precise, state_symbol},
     text::{pad, put},
 };
-use crate::model::{Action, Address, CheckState, Event, EventKind, Finding, Outcome, Summary, Verb};
+use crate::model::{Action, Address, CheckState, Event, EventKind, Finding, Outcome, Summary};
 
 /// The wait of one resource is told at most this often.
 const WAIT_EVERY_MS: u64 = 10_000;
@@ -78,7 +78,7 @@ impl Lines {
     fn tell(&mut self, out: &mut String, now: u64, kind: &EventKind) {
         match kind {
             EventKind::RunStarted { verb, stack } => {
-                let text = format!("{} of {} begins", verb_word(*verb), self.style.one_line(stack));
+                let text = format!("{} of {} begins", verb.name(), self.style.one_line(stack));
                 self.plain(out, now, Symbol::Told, &text);
             }
             EventKind::Resumed { unfinished } => {
@@ -167,7 +167,7 @@ impl Lines {
                 skipped,
                 critical_path: _,
             } => {
-                let verb = verb_word(*verb);
+                let verb = verb.name();
                 let text = format!("{verb} ended: {done} done, {failed} failed, {skipped} skipped");
                 self.plain(out, now, outcome_symbol(*outcome), &text);
             }
@@ -330,16 +330,6 @@ pub(super) fn present(action: Action) -> &'static str {
     }
 }
 
-/// The verb as it is typed.
-pub(super) fn verb_word(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Apply => "apply",
-        Verb::Destroy => "destroy",
-        Verb::Diff => "diff",
-        Verb::Verify => "verify",
-    }
-}
-
 /// `3 to create, 12 unchanged`
 fn summary_words(summary: &Summary) -> String {
     let counts = [
@@ -366,7 +356,7 @@ fn summary_words(summary: &Summary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::verify::tests::findings;
+    use crate::{model::Verb, output::verify::tests::findings};
 
     fn address(text: &str) -> Address {
         Address::parse(text).unwrap()

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Style, Symbol, Tone,
-    lines::{resumed_words, stopping_words, verb_word},
+    lines::{resumed_words, stopping_words},
     report::{FailureText, failure_text, tried},
     style::{about, coarse, past, plural},
     text::{pad, put, width},
@@ -69,7 +69,7 @@ impl Live {
         let mut out = String::new();
         match &event.kind {
             EventKind::RunStarted { verb, stack } => {
-                self.phase = format!("{} of {}", verb_word(*verb), self.style.one_line(stack));
+                self.phase = format!("{} of {}", verb.name(), self.style.one_line(stack));
                 self.finished = false;
             }
             EventKind::Resumed { unfinished } => {

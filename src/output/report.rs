@@ -137,12 +137,7 @@ fn skipped_text(out: &mut String, style: &Style, report: &Report) {
 
 /// One sentence: what the run was for, how it ended, how long it took, how many of what.
 fn headline(ending: &Ending<'_>, style: &Style) -> String {
-    let verb = match ending.verb {
-        Verb::Apply => "apply",
-        Verb::Destroy => "destroy",
-        Verb::Diff => "diff",
-        Verb::Verify => "verify",
-    };
+    let verb = ending.verb.name();
     let (symbol, ended) = match ending.report.outcome {
         Outcome::Done => (Symbol::Done, "done"),
         Outcome::Failed => (Symbol::Failed, "only partly done"),

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The longest name of a stack: it becomes part of names of containers, networks and tags, which have limits.
-const LONGEST_NAME: usize = 40;
+pub(super) const LONGEST_NAME: usize = 40;
 
 const LEVELS: [&str; 3] = ["off", "quick", "standard"];
 

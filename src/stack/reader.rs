@@ -271,19 +271,15 @@ impl Reader {
     /// A DNS label: what Kubernetes takes as the name of a namespace, and Docker as part of a container's.
     pub(super) fn label(&mut self, node: &Node, path: &str, longest: usize) -> Option<String> {
         let text = self.text(node, path)?;
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let fits = text.len() <= longest
-            && text.chars().all(|c| allowed(c) || c == '-')
-            && text.starts_with(allowed)
-            && text.ends_with(allowed);
-        if !fits {
+        let wrong = label_mistake(&text, longest);
+        if let Some(hint) = &wrong {
             self.wrong(
                 &node.place,
                 format!("{path} {} is not a valid name", node.shown()),
-                format!("lower-case letters, digits and dashes, at most {longest}, a letter or digit first and last"),
+                hint.clone(),
             );
         }
-        fits.then_some(text)
+        wrong.is_none().then_some(text)
     }
 
     /// One of a few words.
@@ -295,6 +291,18 @@ impl Reader {
             nearest.unwrap_or_else(|| "choose one of them".to_owned()),
         );
     }
+}
+
+/// What a text would have to be to be a label; nothing if it is.
+pub(super) fn label_mistake(text: &str, longest: usize) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let fits = text.len() <= longest
+        && text.chars().all(|c| allowed(c) || c == '-')
+        && text.starts_with(allowed)
+        && text.ends_with(allowed);
+    (!fits).then(|| {
+        format!("lower-case letters, digits and dashes, at most {longest}, a letter or digit first and last")
+    })
 }
 
 /// The nearest word, or all of them.

@@ -3,8 +3,9 @@ use std::{path::PathBuf, sync::Arc};
 use crate::model::Mistake;
 
 use super::{
+    check::LONGEST_NAME,
     cluster::PROVIDERS,
-    reader::suggest,
+    reader::{label_mistake, suggest},
     tree::{Content, Source, parse},
 };
 
@@ -12,7 +13,7 @@ use super::{
 pub const SCHEMA_FILE: &str = ".stackup/stack.schema.json";
 
 /// The stack file that `init` writes for a provider: short, with a comment on everything that one may want to
-/// change. The name is not checked here: reading the file back does that.
+/// change. A name with an environment value in it can only be checked where the file is read.
 pub fn template(provider: &str, name: &str) -> Result<String, Mistake> {
     let cluster = match provider {
         "kind" => KIND,
@@ -29,6 +30,15 @@ pub fn template(provider: &str, name: &str) -> Result<String, Mistake> {
             });
         }
     };
+    if let Some(hint) = label_mistake(name, LONGEST_NAME).filter(|_| !name.contains("${env:")) {
+        return Err(Mistake {
+            file: "NAME".into(),
+            line: 0,
+            column: 0,
+            message: format!("'{name}' is not a valid name of a stack"),
+            hint: Some(hint),
+        });
+    }
     let name = scalar(name);
     let verify = if provider == "kwok" { "quick" } else { "standard" };
     Ok(format!(

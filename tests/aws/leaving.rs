@@ -121,7 +121,9 @@ async fn what_people_put_into_the_cluster_goes_first_and_what_carries_our_mark_i
     for operation in ["DeleteVolume", "DeleteLoadBalancer"] {
         assert_eq!(sent(&double, operation).await, (0, 0), "{operation}");
     }
-    sandbox.stackup(&["destroy", "--yes"]).ends(1).says(&told);
+    let again = sandbox.stackup(&["destroy", "--yes"]).ends(1).says(&told);
+    assert!(!again.stdout.contains("No changes"), "{}", again.all());
+    again.says("Nothing to destroy");
 
     double
         .ec2
@@ -149,7 +151,9 @@ async fn without_an_api_server_the_rest_goes_and_what_may_not_be_removed_is_name
     };
     silence(&double);
     double.set(json!({"denied": ["ec2:DeleteVolume"]})).await;
-    let destroyed = sandbox.stackup(&["destroy", "--yes"]).ends(1);
+    let destroyed = sandbox
+        .stackup_with(&[("COLUMNS", "1000")], &["destroy", "--yes"])
+        .ends(1);
     let destroyed = destroyed
         .says("k8s.outside/small could not be asked (nobody answers at https://127.0.0.1:")
         .says("counts as gone when this is deleted; what it leaves outside is looked for afterwards")
@@ -344,4 +348,41 @@ async fn a_stack_whose_state_is_lost_is_reaped_with_all_that_people_put_into_it_
         .stackup(&["reap", "--stack", "small", "--yes"])
         .ends(0)
         .says("Nothing to take");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_that_cannot_be_taken_wholly_keeps_no_other_from_being_taken() {
+    let Some(double) = Double::with_clusters(SCALE).await else {
+        return;
+    };
+    let sandbox = sandbox(&double, SMALL);
+    // The first has something whose place in it nobody knows, the second only what reap takes.
+    let mut ids = Vec::new();
+    for (stack, address) in [("a-ci-1", None), ("b-ci-2", Some("aws.address/nat"))] {
+        let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
+        let mut tags = vec![
+            tag("stackup:stack", stack),
+            tag("stackup:uid", &format!("uid-of-{stack}")),
+            tag("stackup:expires", "2020-01-01T00:00:00Z"),
+        ];
+        tags.extend(address.map(|address| tag("stackup:address", address)));
+        let tags = TagSpecification::builder()
+            .resource_type(ResourceType::ElasticIp)
+            .set_tags(Some(tags));
+        let made = double.ec2.allocate_address().tag_specifications(tags.build());
+        let made = made.send().await.unwrap();
+        ids.push(made.allocation_id().unwrap().to_owned());
+    }
+    let run = sandbox.stackup(&["reap", "--region", "eu-central-1", "--yes", "--quiet"]);
+    let run = run
+        .ends(1)
+        .says("1 thing of a-ci-1 is left")
+        .says("a-ci-1 is not wholly gone");
+    assert!(!run.all().contains("b-ci-2 is not"), "{}", run.all());
+    assert_eq!(double.account().await, [format!("ec2:elastic-ip {}", ids[0])]);
+    // What would be taken is the result, for who wants quiet as well.
+    sandbox
+        .stackup(&["reap", "--region", "eu-central-1", "--quiet"])
+        .ends(0)
+        .says("a-ci-1");
 }

@@ -14,8 +14,6 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::tier;
-
 /// How long one run of the program may take before it is killed and the test fails.
 const LIMIT: Duration = Duration::from_mins(3);
 
@@ -56,12 +54,13 @@ impl Sandbox {
 
     /// The same in which the program looks up names in `hosts` here, instead of the machine's `/etc/hosts`. Nothing if this
     /// machine gives no one a mount namespace.
+    #[cfg(feature = "aws")]
     pub(crate) fn own_hosts(mut self) -> Option<Self> {
         self.hosts = Some(self.write("hosts", "127.0.0.1 localhost\n"));
         let tried = self.namespace().arg("true").output().unwrap();
         if !tried.status.success() {
             let why = String::from_utf8_lossy(&tried.stderr);
-            tier::skip(
+            super::tier::skip(
                 "mount",
                 &format!("no mount namespace can be had here: {}", why.trim()),
             );
