@@ -29,6 +29,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// The one of two whose cause is higher: what a command that did several things ends with.
+    #[cfg(any(feature = "aws", test))]
     pub(crate) fn worse(self, other: Self) -> Self {
         let rank = |exit: Self| match exit {
             Self::Done => 0,
