@@ -30,12 +30,12 @@ use crate::resource::{Kind, kind};
 pub use audit::{Audited, Left, audit};
 pub use clients::Clients;
 pub use expand::expand;
-pub use preflight::{ACTIONS, Problem, misplaced, preflight};
+pub use preflight::{ACTIONS, BUCKET_ACTIONS, Problem, STATE_ACTIONS, misplaced, preflight};
 pub use price::{Price, price};
 pub use reap::{Tagged, stacks};
 pub use state::{Bucket, Lack, S3Store, make_bucket};
 pub use sweep::keep;
-pub use token::{Identity, Token, identity, token};
+pub use token::{Identity, Token, account, identity, token};
 
 /// All kinds of this room.
 pub fn kinds(clients: &Arc<Clients>) -> Vec<Arc<dyn Kind>> {

@@ -16,6 +16,8 @@ use crate::{
 pub(super) const STACK: &str = "stackup:stack";
 pub(super) const UID: &str = "stackup:uid";
 pub(super) const ADDRESS: &str = "stackup:address";
+/// Where the stack of a thing stands that is of no region itself: a role.
+pub(super) const REGION: &str = "stackup:region";
 /// When a stack with a lifetime may be taken by `stackup reap`: RFC 3339, UTC.
 pub(super) const EXPIRES: &str = "stackup:expires";
 
@@ -44,16 +46,13 @@ impl Mark {
         })
     }
 
-    /// All tags of a thing that is made: the mark, a name for people, and what the stack file adds.
+    /// All tags of a thing that is made: a name for people, unless the stack file gives one, what else the stack file
+    /// adds, and the mark.
     pub(super) fn tags(&self, more: &Tags) -> Tags {
-        let mark = [
-            (STACK, &self.stack),
-            (UID, &self.uid),
-            (ADDRESS, &self.address),
-            ("Name", &self.address),
-        ];
-        let mark = mark.map(|(key, value)| (key.to_owned(), value.clone()));
-        more.clone().into_iter().chain(mark).collect()
+        let own = |(key, value): (&str, &String)| (key.to_owned(), value.clone());
+        let mark = [(STACK, &self.stack), (UID, &self.uid), (ADDRESS, &self.address)];
+        let name = std::iter::once(own(("Name", &self.address)));
+        name.chain(more.clone()).chain(mark.map(own)).collect()
     }
 
     /// The same for services that take a map.
@@ -170,9 +169,30 @@ pub(super) fn missing(wanted: &Tags, live: &Tags) -> Tags {
 fn owner(tags: &Tags) -> String {
     match (tags.get(STACK), tags.get(UID), tags.get(ADDRESS)) {
         (Some(stack), Some(uid), Some(address)) => {
-            format!("it carries the mark of {address} of stack '{stack}' ({uid})")
+            let region = tags.get(REGION).map(|region| format!(" in {region}"));
+            let region = region.unwrap_or_default();
+            format!("it carries the mark of {address} of stack '{stack}'{region} ({uid})")
         }
         _ => "it carries no mark of stackup; someone has removed or changed its tags, or made it otherwise"
             .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_the_stack_file_stands_for_ours_and_nothing_stands_for_the_mark() {
+        let mark = Mark {
+            stack: "demo".to_owned(),
+            uid: "u".to_owned(),
+            address: "aws.vpc/main".to_owned(),
+        };
+        assert_eq!(mark.tags(&Tags::new())["Name"], "aws.vpc/main");
+        let pair = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        let wanted: Tags = [("Name", "shop"), (UID, "x")].map(pair).into();
+        let tags = mark.tags(&wanted);
+        assert_eq!((tags["Name"].as_str(), tags[UID].as_str()), ("shop", "u"));
     }
 }

@@ -3,7 +3,11 @@
 use std::{borrow::Cow, time::Duration};
 
 use aws_credential_types::{Credentials, provider::ProvideCredentials as _};
-use aws_sdk_sts::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+use aws_sdk_iam::error::ProvideErrorMetadata as _;
+use aws_sdk_sts::{
+    config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _},
+    operation::get_caller_identity::GetCallerIdentityOutput,
+};
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign},
     sign::v4,
@@ -39,6 +43,9 @@ pub struct Token {
     pub expires: Timestamp,
 }
 
+/// How the names of the roles of IAM Identity Center begin. All of them have a path.
+const OF_SSO: &str = "AWSReservedSSO_";
+
 /// Who runs this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -48,6 +55,8 @@ pub struct Identity {
     pub arn: String,
     /// The ARN that access entries are made for: of the role or user behind the session.
     pub principal: String,
+    /// Whether that is only what the session's name says, since nobody may ask: it is wrong if the role has a path.
+    pub guessed: bool,
 }
 
 /// A token for the cluster of this name: a signed request to STS that only EKS sends, so nothing is called here.
@@ -75,31 +84,57 @@ pub async fn token(clients: &Clients, cluster: &str) -> Result<Token, ResourceEr
     })
 }
 
-/// Asks AWS who runs this program.
+/// Asks AWS which account this program is signed in to.
 ///
 /// # Errors
 ///
 /// As any call of AWS: without credentials [`Cause::Unreachable`].
-pub async fn identity(clients: &Clients) -> Result<Identity, ResourceError> {
+pub async fn account(clients: &Clients) -> Result<String, ResourceError> {
+    Ok(caller(clients).await?.account.unwrap_or_default())
+}
+
+async fn caller(clients: &Clients) -> Result<GetCallerIdentityOutput, ResourceError> {
     let call = clients.sts().await?.get_caller_identity();
-    let caller = read("sts:GetCallerIdentity", call.send().await)?;
+    read("sts:GetCallerIdentity", call.send().await)
+}
+
+/// Asks AWS who runs this program.
+///
+/// # Errors
+///
+/// As any call of AWS: without credentials [`Cause::Unreachable`]. [`Cause::Refused`] if the role of a session is not
+/// known and cannot be guessed.
+pub async fn identity(clients: &Clients) -> Result<Identity, ResourceError> {
+    let caller = caller(clients).await?;
     let arn = caller.arn.unwrap_or_default();
-    let principal = match assumed(&arn) {
+    let (principal, guessed) = match assumed(&arn) {
         Some((role, from_its_name)) => {
             // The ARN of a session lacks the path that its role may have, as those of SSO do.
-            let told = clients.iam().await?.get_role().role_name(role).send().await;
-            told.ok()
-                .and_then(|told| told.role)
-                .map_or(from_its_name, |role| role.arn)
+            let sent = clients.iam().await?.get_role().role_name(role).send().await;
+            let denied = matches!(&sent, Err(error) if error.code() == Some("AccessDenied"));
+            match read("iam:GetRole", sent) {
+                Err(error) if denied && role.starts_with(OF_SSO) => {
+                    let message =
+                        format!("the ARN of {role}, which has a path, cannot be asked for: {error}");
+                    return Err(ResourceError::new(Cause::Refused, message).hint(ALLOW));
+                }
+                Err(_) if denied => (from_its_name, true),
+                told => (told?.role.map_or(from_its_name, |role| role.arn), false),
+            }
         }
-        None => arn.clone(),
+        None => (arn.clone(), false),
     };
     Ok(Identity {
         account: caller.account.unwrap_or_default(),
         arn,
         principal,
+        guessed,
     })
 }
+
+/// What to do where the ARN of a session's role is not known.
+pub(super) const ALLOW: &str = "allow iam:GetRole in a policy of the identity that runs stackup: a session does not \
+    tell the path of its role";
 
 /// The name of the role that a session is of, and its ARN if it has no path.
 fn assumed(arn: &str) -> Option<(&str, String)> {

@@ -75,9 +75,8 @@ pub(super) async fn at_its_place(session: &mut Session) -> Result<(), CliError> 
     let ClusterModel::Eks(eks) = &session.opened.model.cluster else {
         return not_from_aws(session);
     };
-    let identity = aws::identity(&session.cloud).await?;
     let here = Place {
-        account: identity.account,
+        account: aws::account(&session.cloud).await?,
         region: eks.region.clone(),
     };
     let snapshot = &mut session.loaded.snapshot;
@@ -164,11 +163,16 @@ pub(super) async fn look_ahead(session: &Session, plan: &Plan) -> Result<Vec<Str
         return Ok(told);
     }
     let patient = Clients::patient(Some(eks.region.clone()));
+    let snapshot = &session.loaded.snapshot;
+    let operator = snapshot
+        .resources
+        .get(&Address::new("aws.eks_access_entry", "operator"));
     let problems = aws::preflight(
         &patient,
         eks,
         &session.run.stack,
-        session.loaded.snapshot.place.as_ref(),
+        snapshot.place.as_ref(),
+        operator.and_then(|entry| entry.remembered.outputs.get("principal")?.as_str()),
         now().into(),
     )
     .await;

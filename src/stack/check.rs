@@ -9,7 +9,7 @@ use super::{
     component::components,
     reader::Reader,
     state::state,
-    tree::{Content, Node, Place},
+    tree::{Content, Entry, Node, Place},
 };
 
 /// The longest name of a stack: it becomes part of names of containers, networks and tags, which have limits.
@@ -36,6 +36,11 @@ pub(super) fn stack(reader: &mut Reader, root: &Node, folder: &Path) -> Option<S
     let verify = fields
         .get("verify")
         .map_or(Some(CheckLevel::Standard), |node| verify(reader, node));
+    if let Some(Content::Map(tags)) = fields.entry("tags").map(|entry| &entry.node.content) {
+        for entry in tags {
+            tag(reader, entry);
+        }
+    }
     let tags = reader.texts(&mut fields, "tags");
     let state = match (fields.get("state"), &name) {
         (Some(node), Some(name)) => state(reader, node, name, fields.place_of("state")),
@@ -52,6 +57,20 @@ pub(super) fn stack(reader: &mut Reader, root: &Node, folder: &Path) -> Option<S
         tags,
         state,
     })
+}
+
+/// Refuses what says whose a thing is: the tags of AWS itself and our own.
+fn tag(reader: &mut Reader, entry: &Entry) {
+    let key = entry.key.to_ascii_lowercase();
+    for (prefix, whose) in [("aws:", "AWS"), ("stackup:", "stackup")] {
+        if key.starts_with(prefix) {
+            reader.wrong(
+                &entry.place,
+                format!("tags.{}: what begins with {prefix} is {whose}'s own", entry.key),
+                "choose another key, as in tags: {team: shop}",
+            );
+        }
+    }
 }
 
 /// How deep `apply` verifies; YAML reads the word `off` as false.

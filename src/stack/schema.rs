@@ -44,7 +44,7 @@ struct StackFile {
     components: Option<Vec<Component>>,
     /// How deep `apply` verifies at its end. Default: standard.
     verify: Option<Verify>,
-    /// Your own labels for everything that can carry tags.
+    /// Your own labels for everything that can carry tags. Keys that begin with aws: or stackup: are refused.
     #[schemars(example = example("team", "shop"))]
     tags: Option<BTreeMap<String, String>>,
     /// Where stackup remembers what it made. Default: the folder .stackup beside this file.

@@ -263,6 +263,7 @@ const BAD: &[&str] = &[
     "name: a\ncluster: {provider: kwok}\nlifetime: 0h\n",
     "name: a\ncluster: {provider: kwok}\nlifetime: ${env:PASSWORD}\n",
     "name: a\ncluster: {provider: kwok}\ntags: {a: 5, b: [c], d: ok}\n",
+    "name: a\ncluster: {provider: kwok}\ntags:\n  team: ok\n  stackup:uid: mine\n  AWS:cloudformation:stack-name: s\n",
     "name: a\ncluster: {provider: kwok}\ntags: {a: \"${env:NOBODY}\"}\ncomponents:\n- {name: x, manifests: y, values: {p: \"${env:NEITHER}\"}}\n",
 ];
 

@@ -349,3 +349,69 @@ async fn a_create_whose_answer_is_lost_is_sent_again_and_makes_nothing_twice() {
     assert_eq!(changed(&told), [], "{told:?}");
     probe.destroy().await;
 }
+
+#[tokio::test]
+async fn what_was_made_a_moment_ago_and_is_not_known_everywhere_yet_is_asked_for_again() {
+    let Some(double) = Double::start(0.0).await else {
+        return;
+    };
+    let probe = Probe::new(&double);
+    let early = [
+        (
+            "eks:CreateAccessEntry",
+            "InvalidParameterException",
+            "The specified principalArn is invalid: invalid principal.",
+        ),
+        (
+            "eks:AssociateAccessPolicy",
+            "ResourceNotFoundException",
+            "The specified principalArn could not be found. You can view your available access entries with 'list-access-entries'.",
+        ),
+        (
+            "logs:PutRetentionPolicy",
+            "ResourceNotFoundException",
+            "The specified log group does not exist.",
+        ),
+    ];
+    let faults = early.map(|(call, code, message)| {
+        json!({"operation": call, "times": 2, "code": code, "status": 404, "message": message})
+    });
+    double.set(json!({"faults": faults})).await;
+    let told = probe.apply(plain()).await;
+    assert!(told.done, "{told:?}");
+    let told = probe.apply(plain()).await;
+    assert_eq!(changed(&told), [], "{told:?}");
+    probe.destroy().await;
+}
+
+#[tokio::test]
+async fn the_role_of_a_session_is_asked_for_again_and_guessed_only_where_nobody_may_ask() {
+    let Some(double) = Double::start(0.0).await else {
+        return;
+    };
+    let role = |name: &str, path: &str| json!({"what": "session", "role": name, "path": path});
+    let plain = double.plant(role("ci", "/")).await;
+    let sso = "AWSReservedSSO_Admin_0123456789abcdef";
+    let single = double.plant(role(sso, "/aws-reserved/sso.amazonaws.com/")).await;
+    let asked = async |session: &Value| {
+        let key = session["key"].as_str().unwrap();
+        let errand = Errand::Token(CLUSTER.to_owned());
+        let told = errand::run(&double, &errand, Some(key)).await;
+        told["principal"].as_str().map(str::to_owned)
+    };
+    let ci = Some("arn:aws:iam::123456789012:role/ci".to_owned());
+    let person = Some(format!(
+        "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/{sso}"
+    ));
+    assert_eq!(asked(&single).await, person);
+    let fault = json!({"operation": "iam:GetRole", "times": 3, "code": "ServiceFailure", "status": 500});
+    double.set(json!({"faults": [fault]})).await;
+    assert_eq!(asked(&single).await, person);
+
+    double.set(json!({"faults": [], "denied": ["iam:GetRole"]})).await;
+    assert_eq!(asked(&plain).await, ci);
+    let errand = Errand::Token(CLUSTER.to_owned());
+    let told = errand::run(&double, &errand, single["key"].as_str()).await;
+    let error = told["error"].as_str().unwrap();
+    assert!(error.contains("iam:GetRole") && error.contains(sso), "{error}");
+}

@@ -155,7 +155,10 @@ async fn carry_out(errand: Errand) -> Value {
             )
         }
         Errand::Token(cluster) => {
-            let who = aws::identity(&clients).await.unwrap();
+            let who = match aws::identity(&clients).await {
+                Ok(who) => who,
+                Err(error) => return json!({"error": error.to_string()}),
+            };
             let token = aws::token(&clients, &cluster).await.unwrap();
             json!({"principal": who.principal, "token": token.text.expose()})
         }
@@ -180,6 +183,7 @@ async fn carry_out(errand: Errand) -> Value {
                 &model(*looked),
                 &stack,
                 place.as_ref(),
+                None,
                 SystemTime::now(),
             )
             .await;

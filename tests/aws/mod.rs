@@ -13,6 +13,7 @@ mod leaving;
 mod network;
 mod policy;
 mod preflight;
+mod regions;
 mod road;
 mod shapes;
 mod state;

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::atomic::AtomicUsize};
 
 use aws_sdk_ec2::types::{NatGatewayState, Tag};
 use futures::StreamExt as _;
+use serde_json::json;
 use stackup::{
     aws,
     model::{ClusterModel, EksModel, NatModel, NetworkModel, StackModel},
@@ -54,17 +55,7 @@ fn network(gateways: NatModel) -> Vec<Want> {
     if let NetworkModel::Own { nat, .. } = &mut eks.network {
         *nat = gateways;
     }
-    let stack = StackModel {
-        name: "probe".to_owned(),
-        folder: PathBuf::new(),
-        lifetime: None,
-        cluster: ClusterModel::Eks(eks),
-        components: Vec::new(),
-        verify: None,
-        tags: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
-        state: None,
-    };
-    let wanted = aws::expand(&stack).unwrap().wanted.into_iter();
+    let wanted = aws::expand(&tagged(eks)).unwrap().wanted.into_iter();
     let network =
         wanted.filter(|one| one.kind == "aws.zones" || KINDS.iter().any(|(kind, _)| one.kind == *kind));
     network
@@ -74,6 +65,20 @@ fn network(gateways: NatModel) -> Vec<Want> {
             Want(one.kind.to_owned(), name, (*one.inputs).clone(), needs)
         })
         .collect()
+}
+
+/// A stack with this cluster and a tag.
+fn tagged(eks: EksModel) -> StackModel {
+    StackModel {
+        name: "probe".to_owned(),
+        folder: PathBuf::new(),
+        lifetime: None,
+        cluster: ClusterModel::Eks(eks),
+        components: Vec::new(),
+        verify: None,
+        tags: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
+        state: None,
+    }
 }
 
 /// Everything of a call's first and only page.
@@ -438,4 +443,43 @@ async fn what_was_removed_and_is_wanted_again_is_not_taken_for_what_was_deleted(
         assert_eq!(apply(&double, whole.clone()).await.changes(), []);
     }
     ends_destroy(&double).await;
+}
+
+#[test]
+fn the_tags_of_a_stack_file_come_to_all_that_carries_tags_and_to_its_instances() {
+    let wanted = aws::expand(&tagged(model(good()))).unwrap().wanted;
+    let mut templates = 0;
+    for one in &wanted {
+        if let Some(tags) = one.inputs.get("tags") {
+            assert_eq!(tags["team"], "blue", "{}", one.address);
+        }
+        if one.kind == "aws.launch_template" {
+            templates += 1;
+            assert_eq!(one.inputs["instanceTags"], json!({"team": "blue"}));
+        }
+    }
+    assert!(
+        templates > 0
+            && wanted
+                .iter()
+                .filter(|one| one.inputs.get("tags").is_some())
+                .count()
+                > 20
+    );
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_attached_already_is_what_was_asked_for_and_one_that_shows_nowhere_is_asked_for_again()
+ {
+    let Some(double) = Double::start(0.0).await else {
+        return;
+    };
+    for after in [true, false] {
+        let fault = json!({"operation": "ec2:AttachInternetGateway", "times": 1, "after": after,
+            "code": "Resource.AlreadyAssociated", "message": "it is already attached"});
+        double.set(json!({"faults": [fault]})).await;
+        let told = apply(&double, network(NatModel::None)).await;
+        assert!(told.done, "after: {after}: {told:?}");
+        ends_destroy(&double).await;
+    }
 }

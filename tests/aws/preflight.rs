@@ -6,6 +6,7 @@ use stackup::model::ZonesModel;
 use super::{
     double::{Double, REGION},
     errand::{Errand, Looked, run},
+    road::{SMALL, sandbox},
     sweep::{NEVER, SCALE, UID, engine, id, stack},
 };
 
@@ -184,6 +185,24 @@ async fn types_networks_and_permissions_that_cannot_be_simulated_are_told() {
         found.iter().any(|one| one.1 == "not allowed: ec2:CreateVpc"),
         "{found:?}"
     );
+}
+
+#[tokio::test]
+async fn whoever_makes_the_cluster_may_not_be_named_under_access_as_well() {
+    let Some(double) = Double::start(SCALE).await else {
+        return;
+    };
+    let access = "cluster:\n  access: [{principal: \"arn:aws:iam::123456789012:user/test\", policy: AmazonEKSViewPolicy}]\n";
+    let stack = SMALL.replace("cluster:\n", access);
+    let refused = sandbox(&double, &stack).stackup(&["apply", "--yes"]).ends(6);
+    let told = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        told.contains("arn:aws:iam::123456789012:user/test makes the cluster")
+            && told.contains("take it out of cluster.access"),
+        "{}",
+        refused.all()
+    );
+    assert_eq!(double.account().await, Vec::<String>::new());
 }
 
 #[tokio::test]

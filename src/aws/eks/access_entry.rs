@@ -22,7 +22,7 @@ use crate::{
         difference::{field, force, vanished},
         error::{after_made, is_gone, is_taken, read},
         tags::{self, Mark, Tags},
-        token::identity,
+        token::{ALLOW, identity},
     },
     model::Address,
     resource::{Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
@@ -127,9 +127,11 @@ impl Resource for AccessEntry {
         target: &Target,
         inputs: &Inputs,
     ) -> Result<Option<String>, ResourceError> {
-        let principal = match principals(target).into_iter().next() {
-            Some(principal) => principal,
-            None => identity(clients).await?.principal,
+        let (principal, guessed) = if let Some(principal) = principals(target).into_iter().next() {
+            (principal, false)
+        } else {
+            let caller = identity(clients).await?;
+            (caller.principal, caller.guessed)
         };
         let call = request(inputs, &principal, &Mark::of(target)?);
         let arn = match call.send_with(clients.eks().await?).await {
@@ -137,7 +139,8 @@ impl Resource for AccessEntry {
                 taken("eks:CreateAccessEntry", &error, look(clients, target).await?)?
             }
             sent => {
-                let made = written("eks:CreateAccessEntry", sent)?;
+                let made = written("eks:CreateAccessEntry", sent);
+                let made = made.map_err(|error| if guessed { error.hint(ALLOW) } else { error })?;
                 made.access_entry.and_then(|entry| entry.access_entry_arn)
             }
         };

@@ -24,6 +24,11 @@ const ROLE_NOT_YET_KNOWN: [&str; 5] = [
     "IAM role's policy must include",
 ];
 
+/// What EKS says of a principal that IAM has and EKS does not know yet.
+const PRINCIPAL_NOT_YET_KNOWN: &str = "principalArn is invalid: invalid principal";
+/// What EKS says of an access entry that it has made a moment ago.
+const ENTRY_NOT_YET_KNOWN: &str = "principalArn could not be found";
+
 /// What a call that makes or changes something gave.
 pub(super) fn written<T, E>(
     action: &str,
@@ -109,7 +114,10 @@ where
 fn passes(purpose: Purpose, code: &str, message: &str) -> bool {
     let says = |text: &&str| message.contains(*text);
     match code {
-        "InvalidParameterException" => ROLE_NOT_YET_KNOWN.iter().any(says),
+        "InvalidParameterException" => {
+            ROLE_NOT_YET_KNOWN.iter().any(says) || purpose == Purpose::Write && says(&PRINCIPAL_NOT_YET_KNOWN)
+        }
+        "ResourceNotFoundException" => purpose == Purpose::Write && says(&ENTRY_NOT_YET_KNOWN),
         "InvalidRequestException" => ["not in ACTIVE", "not ACTIVE", "in progress", "UPDATING"]
             .iter()
             .any(says),
@@ -160,6 +168,12 @@ mod tests {
                 true,
                 true,
             ),
+            (
+                "InvalidParameterException",
+                "The specified principalArn is invalid: invalid principal.",
+                true,
+                false,
+            ),
             ("InvalidParameterException", "Unsupported version", false, false),
             ("InvalidRequestException", busy, true, true),
             ("InvalidRequestException", "Unsupported upgrade", false, false),
@@ -182,6 +196,17 @@ mod tests {
             assert_eq!(made.unwrap_err().cause, cause(write), "{code}: {message}");
             let gone = deleted::<(), _>("eks:DeleteCluster", Err(answered(code, message)));
             assert_eq!(gone.unwrap_err().cause, cause(delete), "{code}: {message}");
+        }
+        let not_found = |message| answered("ResourceNotFoundException", message);
+        for (message, cause) in [
+            (
+                "The specified principalArn could not be found. Try again.",
+                Cause::Transient,
+            ),
+            ("No cluster found for name: c.", Cause::Permanent),
+        ] {
+            let made = written::<(), _>("eks:AssociateAccessPolicy", Err(not_found(message)));
+            assert_eq!(made.unwrap_err().cause, cause, "{message}");
         }
         assert!(
             deleted::<(), _>(

@@ -15,7 +15,7 @@ use crate::{
         error::{after_made, deleted, is_gone, is_taken, read, written},
         tags::{self, Mark, Tags},
     },
-    resource::{Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
+    resource::{Cause, Change, Intent, Readiness, Resource, ResourceError, Seen, Target, Traits, Typed},
 };
 
 /// Where the logs of a control plane go.
@@ -182,7 +182,16 @@ async fn retain(clients: &Clients, inputs: &Inputs) -> Result<(), ResourceError>
     let call = call
         .log_group_name(&inputs.name)
         .retention_in_days(inputs.retention_days);
-    written("logs:PutRetentionPolicy", call.send().await).map(drop)
+    let sent = call.send().await;
+    // A group that was made a moment ago is not yet known everywhere.
+    let early = sent.as_ref().is_err_and(is_gone);
+    match written("logs:PutRetentionPolicy", sent) {
+        Err(error) if early => Err(ResourceError {
+            cause: Cause::Transient,
+            ..error
+        }),
+        sent => sent.map(drop),
+    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl Parts<'_> {
         let needs: Vec<Need> = cni.cloned().map(Need::applied).chain(routes).collect();
         let mut made = Vec::new();
         for group in &self.eks.node_groups {
-            let inputs = json!({"disk": group.disk});
+            let inputs = json!({"disk": group.disk, "instanceTags": self.tags});
             let template = self.tagged("aws.launch_template", &group.name, inputs, Vec::new());
             let taints: Vec<Value> = group.taints.iter().map(|taint| json!(taint)).collect();
             let inputs = json!({

@@ -2,7 +2,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{super::tags::Tags, addresses, network::Network};
+use super::{
+    super::tags::{self, Tags},
+    addresses,
+    network::Network,
+};
 use crate::{
     model::{Address, ClusterModel, EksModel, Need, StackModel},
     resource::{ClusterPart, Reference, Wanted},
@@ -54,7 +58,8 @@ impl Addon {
 pub(super) struct Parts<'a> {
     name: &'a str,
     pub(super) eks: &'a EksModel,
-    tags: &'a Tags,
+    /// What the stack file adds; a lifetime is not among them, or another one would renew the nodes.
+    pub(super) tags: &'a Tags,
     wanted: Vec<Wanted>,
 }
 
@@ -125,7 +130,9 @@ impl Parts<'_> {
         policies: &[&str],
         addon: Option<&str>,
     ) -> Address {
-        let mut inputs = json!({"service": service, "policies": policies});
+        // IAM knows no regions: without this tag a role would be taken for one of a stack in another.
+        let tags = json!({tags::REGION: self.eks.region});
+        let mut inputs = json!({"service": service, "policies": policies, "tags": tags});
         if let (Some(inputs), Some(addon)) = (inputs.as_object_mut(), addon) {
             inputs.insert("addon".to_owned(), json!(addon));
             inputs.insert("kubernetes".to_owned(), json!(self.eks.kubernetes));

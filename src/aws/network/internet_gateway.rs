@@ -1,4 +1,7 @@
-use aws_sdk_ec2::types::{Filter, ResourceType};
+use aws_sdk_ec2::{
+    error::ProvideErrorMetadata as _,
+    types::{Filter, ResourceType},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -9,7 +12,7 @@ use super::super::{
     tags::{self, Mark, Tags},
 };
 use super::{NETWORK, dependents::name_interfaces, field, force};
-use crate::resource::{Change, Readiness, Target, Traits};
+use crate::resource::{Cause, Change, Readiness, ResourceError, Target, Traits};
 
 /// The way between a VPC and the internet.
 pub(in crate::aws) struct InternetGateway;
@@ -109,7 +112,27 @@ impl Listed for InternetGateway {
 async fn attach(clients: &Clients, id: &str, vpc: &str) -> Answer {
     let call = clients.ec2().await?.attach_internet_gateway();
     let sent = call.internet_gateway_id(id).vpc_id(vpc).send().await;
-    written("ec2:AttachInternetGateway", sent).map(drop)
+    let attached = matches!(&sent, Err(error) if error.code() == Some("Resource.AlreadyAssociated"));
+    match written("ec2:AttachInternetGateway", sent) {
+        Err(error) if attached => attached_to(clients, id, vpc, error).await,
+        sent => sent.map(drop),
+    }
+}
+
+/// What it means that a gateway is attached already: all is well if it is to our VPC, as after an answer that was lost;
+/// and where no list shows it yet, the next look will.
+async fn attached_to(clients: &Clients, id: &str, vpc: &str, error: ResourceError) -> Answer {
+    let by_id = tags::filter(InternetGateway::BY_ID, vec![id.to_owned()]);
+    let found = InternetGateway::list(clients, vec![by_id]).await?;
+    let live = found.into_iter().find_map(|gateway| gateway.outputs.vpc_id);
+    match live {
+        Some(live) if live == vpc => Ok(()),
+        Some(_) => Err(error),
+        None => Err(ResourceError {
+            cause: Cause::Transient,
+            ..error
+        }),
+    }
 }
 
 /// Refused while public addresses of the VPC are in use.

@@ -2,6 +2,7 @@
 //!
 //! Each check is one function with read-only calls and a judge that makes none. They run side by side.
 
+mod access;
 mod existing;
 mod leftovers;
 mod names;
@@ -15,13 +16,14 @@ mod zones;
 
 use problem::{Ask, Check, Findings};
 
-pub use permissions::ACTIONS;
+pub use permissions::{ACTIONS, BUCKET_ACTIONS, STATE_ACTIONS};
 pub use problem::Problem;
 pub use run::{misplaced, preflight};
 
 /// All checks, with what each looks at.
-const CHECKS: [(&str, Check); 8] = [
+const CHECKS: [(&str, Check); 9] = [
     ("permissions", permissions::check),
+    ("who may use the cluster", access::check),
     ("quotas", quotas::check),
     ("names", names::check),
     ("leftovers of earlier runs", leftovers::check),

@@ -11,7 +11,7 @@ use crate::resource::{Boxed, ResourceError};
 
 /// Every action that stackup needs to make, change, check and remove an EKS stack, as IAM names it. The policy in the
 /// documentation is made from it.
-pub const ACTIONS: [&str; 114] = [
+pub const ACTIONS: [&str; 115] = [
     "autoscaling:DescribeAutoScalingGroups",
     "autoscaling:DescribeScalingActivities",
     "ec2:AllocateAddress",
@@ -60,8 +60,10 @@ pub const ACTIONS: [&str; 114] = [
     "ec2:ModifyLaunchTemplate",
     "ec2:ModifySubnetAttribute",
     "ec2:ModifyVpcAttribute",
+    "ec2:ModifyVpcEndpoint",
     "ec2:ReleaseAddress",
     "ec2:ReplaceRoute",
+    "ec2:ReplaceRouteTableAssociation",
     "ec2:RevokeSecurityGroupEgress",
     "ec2:RevokeSecurityGroupIngress",
     // EKS checks it of whoever makes a node group with a launch template.
@@ -86,7 +88,6 @@ pub const ACTIONS: [&str; 114] = [
     "eks:DescribeClusterVersions",
     "eks:DescribeNodegroup",
     "eks:DescribePodIdentityAssociation",
-    "eks:DescribeUpdate",
     "eks:DisassociateAccessPolicy",
     "eks:ListAccessEntries",
     "eks:ListAddons",
@@ -128,6 +129,23 @@ pub const ACTIONS: [&str; 114] = [
     "logs:TagResource",
     "servicequotas:GetServiceQuota",
     "sts:GetCallerIdentity",
+];
+
+/// What a state in a bucket needs on its objects.
+pub const STATE_ACTIONS: [&str; 3] = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"];
+
+/// What it needs on the bucket: to list it, and for `stackup state init` to see, make and secure it.
+pub const BUCKET_ACTIONS: [&str; 10] = [
+    "s3:CreateBucket",
+    "s3:GetBucketPolicy",
+    "s3:GetBucketPublicAccessBlock",
+    "s3:GetBucketVersioning",
+    "s3:GetEncryptionConfiguration",
+    "s3:ListBucket",
+    "s3:PutBucketPolicy",
+    "s3:PutBucketPublicAccessBlock",
+    "s3:PutBucketVersioning",
+    "s3:PutEncryptionConfiguration",
 ];
 
 /// Actions that only looking ahead needs, and sts:GetCallerIdentity, which nobody can be denied.

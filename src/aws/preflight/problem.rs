@@ -44,6 +44,8 @@ pub(super) struct Ask<'a> {
     pub(super) model: &'a EksModel,
     pub(super) stack: &'a Stack,
     pub(super) caller: Identity,
+    /// Who made the cluster, or will: the ARN that has the operator's access entry.
+    pub(super) operator: String,
     pub(super) region: String,
     pub(super) now: SystemTime,
 }

@@ -6,19 +6,21 @@ use super::super::{Clients, identity};
 use super::{Ask, CHECKS, Problem};
 use crate::{
     model::EksModel,
-    resource::{ResourceError, Stack},
+    resource::{Cause, ResourceError, Stack},
     state::Place,
 };
 
 /// Everything that would go wrong with this stack; empty if nothing would. Read-only.
 ///
-/// `remembered` is where the state says that the stack stands. Without credentials, or at a wrong place, nothing else is
+/// `remembered` is where the state says that the stack stands, `operator` whose the operator's access entry is if there
+/// is one. Without credentials, or at a wrong place, nothing else is
 /// looked at. `clients` should be [patient](Clients::patient), since nobody repeats the calls.
 pub async fn preflight(
     clients: &Clients,
     model: &EksModel,
     stack: &Stack,
     remembered: Option<&Place>,
+    operator: Option<&str>,
     now: SystemTime,
 ) -> Vec<Problem> {
     let who = async { Ok::<_, ResourceError>((identity(clients).await?, clients.region().await?)) };
@@ -37,6 +39,7 @@ pub async fn preflight(
         clients,
         model,
         stack,
+        operator: operator.unwrap_or(&caller.principal).to_owned(),
         caller,
         region,
         now,
@@ -52,7 +55,12 @@ pub async fn preflight(
 fn not_signed_in(error: &ResourceError) -> Problem {
     let hint = error.hint.clone();
     let hint = hint.unwrap_or_else(|| "see that 'aws sts get-caller-identity' works".to_owned());
-    Problem::new("AWS does not know who you are", error.to_string(), hint)
+    let title = if error.cause == Cause::Unreachable {
+        "AWS does not know who you are"
+    } else {
+        "who you are could not be asked"
+    };
+    Problem::new(title, error.to_string(), hint)
 }
 
 /// That these credentials are of another place than the state: everything would seem to be gone there.

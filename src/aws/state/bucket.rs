@@ -122,7 +122,7 @@ impl Setup<'_> {
                     )),
                     Some(_) | None => None,
                 };
-                let told = failed("s3:HeadBucket", Purpose::Read, &error);
+                let told = failed("s3:ListBucket", Purpose::Read, &error);
                 Err(match hint {
                     Some(hint) => told.hint(hint),
                     None => told,

@@ -2,14 +2,14 @@
 from cloud import Cloud, tag_list
 from ec2 import unique
 from eks import Eks
-from wire import Refused
+from wire import ACCOUNT, Refused
 
 
 def plant(account, given):
     """Makes one thing: {"what": …, "region": …, further members}; gives what it is called."""
     region = given.get("region", "us-east-1")
     makers = {"load-balancer": load_balancer, "eni": eni, "security-group": security_group, "volume": volume, "subnet": subnet, "cluster-deleted": cluster_deleted,
-              "role": role, "log-group-deleted": log_group_deleted,
+              "role": role, "session": session, "log-group-deleted": log_group_deleted,
               "vpc-deleted": None}
     make = makers.get(given.get("what"))
     if make is None:
@@ -74,6 +74,14 @@ def role(account, region, given):
     trust = '{"Version": "2012-10-17", "Statement": []}'
     account.moto_do("iam", "CreateRole", region, RoleName=given["name"], AssumeRolePolicyDocument=trust)
     return {"id": given["name"]}
+
+
+def session(account, region, given):
+    """A key of somebody who has taken a role (role, path); its secret is `test`."""
+    account.moto_do("iam", "CreateRole", region, RoleName=given["role"], Path=given["path"], AssumeRolePolicyDocument='{"Version": "2012-10-17", "Statement": []}')
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{given['role']}/planted"
+    account.keys[given["role"]] = {"secret": "test", "arn": arn, "id": "AROATESTTESTTESTTEST1:planted"}
+    return {"key": given["role"]}
 
 
 def log_group_deleted(account, region, given):
