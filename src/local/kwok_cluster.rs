@@ -104,24 +104,15 @@ impl Resource for KwokCluster {
             .args(["--kubeconfig"])
             .arg(place.their_kubeconfig());
         call.run_logged(&local.log("kwokctl")?).await?;
-        write_kubeconfig(local, &place)?;
-        place.scale(local, inputs.workers).await?;
+        finish(local, target, &place, inputs.workers).await?;
         Ok(None)
     }
 
     async fn update(local: &Local, target: &Target, inputs: &KwokModel) -> Result<(), ResourceError> {
         let place = Place::of(local, target)?;
         cluster::not_yet_whole(!at_work(target)?.is_empty(), !place.whole())?;
-        if !place.stopped()?.is_empty() {
-            place.forget_dead()?;
-            let call = place
-                .kwokctl(local)?
-                .owner(&owner(target))
-                .args(["start", "cluster"]);
-            call.run_logged(&local.log("kwokctl")?).await?;
-        }
-        write_kubeconfig(local, &place)?;
-        Ok(place.scale(local, inputs.workers).await?)
+        start_stopped(local, target, &place).await?;
+        Ok(finish(local, target, &place, inputs.workers).await?)
     }
 
     async fn delete(local: &Local, target: &Target) -> Result<(), ResourceError> {
@@ -163,6 +154,27 @@ impl Resource for KwokCluster {
         )
         .collect()
     }
+}
+
+/// What is left to do once everything was started.
+async fn finish(local: &Local, target: &Target, place: &Place, workers: u32) -> Result<(), LocalError> {
+    write_kubeconfig(local, place)?;
+    place.scale(local, workers).await?;
+    // The controller manager waits 10 s for the API server and then ends; on a busy machine that is not long enough.
+    // Now that the API server has answered, a second start is all that it needs.
+    start_stopped(local, target, place).await
+}
+
+async fn start_stopped(local: &Local, target: &Target, place: &Place) -> Result<(), LocalError> {
+    if place.stopped()?.is_empty() {
+        return Ok(());
+    }
+    place.forget_dead()?;
+    let call = place
+        .kwokctl(local)?
+        .owner(&owner(target))
+        .args(["start", "cluster"]);
+    call.run_logged(&local.log("kwokctl")?).await
 }
 
 async fn look(local: &Local, target: &Target) -> Result<Option<Seen<Cluster>>, ResourceError> {
@@ -430,6 +442,19 @@ mod tests {
         .unwrap();
         assert!(stopped.forces.is_empty());
         kind.update(&target).await.unwrap();
+        test::until(&*kind, &target, test::ready).await;
+
+        // One that ended at its start while the API server was not yet well is started again by the same call.
+        let processes = place.processes().unwrap();
+        let manager = processes
+            .iter()
+            .find(|process| process.name() == "kube-controller-manager");
+        manager.unwrap().signal(Signal::KILL).unwrap();
+        while place.stopped().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        finish(&local, &target, &place, 1).await.unwrap();
+        assert_eq!(place.stopped().unwrap(), [""; 0]);
         test::until(&*kind, &target, test::ready).await;
 
         kind.delete(&target).await.unwrap();

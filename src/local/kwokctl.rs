@@ -1,5 +1,8 @@
 use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
     net::TcpListener,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -35,6 +38,9 @@ pub(crate) const COMPONENTS: [&str; 5] = [
 
 /// The prefix of worker names, and what kwokctl labels them with.
 pub(crate) const WORKER: &str = "worker";
+
+/// The lowest port that is chosen: below it are those that servers are known by.
+const FIRST_PORT: u16 = 10_000;
 
 /// Where a kwok cluster keeps everything, and the calls of its programs.
 pub(crate) struct Place {
@@ -188,15 +194,13 @@ pub(crate) fn options(local: &Local, kubernetes: &str) -> Result<Value, LocalErr
         "kubeSchedulerPort",
         "kwokControllerPort",
     ];
-    // All are held until all are known, so that no port comes twice.
-    let listeners = names.map(|_| TcpListener::bind(("127.0.0.1", 0)));
+    let listeners = listeners(names.len(), &outgoing_ports(), random_port())
+        .map_err(LocalError::file("find a free port on", Path::new("127.0.0.1")))?;
     if let Some(options) = options.as_object_mut() {
-        for (name, listener) in names.into_iter().zip(listeners) {
-            let port = listener
-                .and_then(|listener| listener.local_addr())
-                .map_err(LocalError::file("find a free port on", Path::new("127.0.0.1")))?
-                .port();
-            options.insert(name.to_owned(), port.into());
+        for (name, listener) in names.into_iter().zip(&listeners) {
+            let address = listener.local_addr();
+            let port = address.map_err(LocalError::file("read a port of", Path::new("127.0.0.1")))?;
+            options.insert(name.to_owned(), port.port().into());
         }
     }
     Ok(json!({
@@ -204,4 +208,72 @@ pub(crate) fn options(local: &Local, kubernetes: &str) -> Result<Value, LocalErr
         "kind": "KwokctlConfiguration",
         "options": options,
     }))
+}
+
+/// The ports that the system gives to outgoing connections: one of these, free when it is chosen, may be taken before
+/// what it was chosen for listens on it.
+fn outgoing_ports() -> RangeInclusive<u16> {
+    // What IANA sets aside for it, for systems that do not tell.
+    const USUAL: RangeInclusive<u16> = 49_152..=u16::MAX;
+    let told = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut bounds = told.split_whitespace().map(str::parse);
+    match (bounds.next(), bounds.next()) {
+        (Some(Ok(low)), Some(Ok(high))) => low..=high,
+        _ => USUAL,
+    }
+}
+
+/// Listeners on so many free ports outside of `outgoing`, beginning at `start`, or on any port where these do not do. All
+/// are held until all are known, so that no port comes twice.
+fn listeners(count: usize, outgoing: &RangeInclusive<u16>, start: u16) -> io::Result<Vec<TcpListener>> {
+    let listen = |port| TcpListener::bind(("127.0.0.1", port));
+    let quiet = (start..=u16::MAX).chain(FIRST_PORT..start);
+    let mut found: Vec<_> = quiet
+        .filter(|port| !outgoing.contains(port))
+        .filter_map(|port| listen(port).ok())
+        .take(count)
+        .collect();
+    while found.len() < count {
+        found.push(listen(0)?);
+    }
+    Ok(found)
+}
+
+/// Where to begin to look, so that two that look at once do not meet. The standard library's only source of chance is
+/// the seed of its maps, which is quite enough for this.
+fn random_port() -> u16 {
+    let chance = RandomState::new().build_hasher().finish();
+    let ports = u64::from(u16::MAX - FIRST_PORT);
+    u16::try_from(chance % ports).map_or(FIRST_PORT, |port| FIRST_PORT + port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ports(listeners: &[TcpListener]) -> Vec<u16> {
+        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        listeners.iter().map(port).collect()
+    }
+
+    #[test]
+    fn ports_are_free_and_never_those_of_outgoing_connections() {
+        let outgoing = outgoing_ports();
+        let held = listeners(6, &outgoing, random_port()).unwrap();
+        let first = ports(&held);
+        assert!(first.iter().all(|port| !outgoing.contains(port)), "{first:?}");
+        let second = ports(&listeners(6, &outgoing, first[0]).unwrap());
+        assert!(
+            second.iter().all(|port| !first.contains(port)),
+            "{first:?} {second:?}"
+        );
+        // The search goes on from the lowest when the highest are used up.
+        let round = ports(&listeners(2, &outgoing, u16::MAX).unwrap());
+        assert_eq!(round.len(), 2);
+    }
+
+    #[test]
+    fn where_every_port_may_go_to_outgoing_connections_any_will_do() {
+        assert_eq!(listeners(6, &(0..=u16::MAX), FIRST_PORT).unwrap().len(), 6);
+    }
 }
