@@ -127,12 +127,11 @@ impl Resource for AccessEntry {
         target: &Target,
         inputs: &Inputs,
     ) -> Result<Option<String>, ResourceError> {
-        let (principal, guessed) = match principals(target).into_iter().next() {
-            Some(principal) => (principal, false),
-            None => {
-                let caller = identity(clients).await?;
-                (caller.principal, caller.guessed)
-            }
+        let (principal, guessed) = if let Some(principal) = principals(target).into_iter().next() {
+            (principal, false)
+        } else {
+            let caller = identity(clients).await?;
+            (caller.principal, caller.guessed)
         };
         let call = request(inputs, &principal, &Mark::of(target)?);
         let arn = match call.send_with(clients.eks().await?).await {
