@@ -11,7 +11,7 @@ use crate::resource::{Boxed, ResourceError};
 
 /// Every action that stackup needs to make, change, check and remove an EKS stack, as IAM names it. The policy in the
 /// documentation is made from it.
-pub const ACTIONS: [&str; 115] = [
+pub const ACTIONS: [&str; 116] = [
     "autoscaling:DescribeAutoScalingGroups",
     "autoscaling:DescribeScalingActivities",
     "ec2:AllocateAddress",
@@ -88,6 +88,7 @@ pub const ACTIONS: [&str; 115] = [
     "eks:DescribeClusterVersions",
     "eks:DescribeNodegroup",
     "eks:DescribePodIdentityAssociation",
+    "eks:DescribeUpdate",
     "eks:DisassociateAccessPolicy",
     "eks:ListAccessEntries",
     "eks:ListAddons",
