@@ -194,7 +194,7 @@ pub(crate) fn options(local: &Local, kubernetes: &str) -> Result<Value, LocalErr
         "kubeSchedulerPort",
         "kwokControllerPort",
     ];
-    let listeners = listeners(names.len(), &outgoing_ports(), random_port())
+    let listeners = listeners(names.len(), &outgoing_ports(), chance())
         .map_err(LocalError::file("find a free port on", Path::new("127.0.0.1")))?;
     if let Some(options) = options.as_object_mut() {
         for (name, listener) in names.into_iter().zip(&listeners) {
@@ -223,14 +223,20 @@ fn outgoing_ports() -> RangeInclusive<u16> {
     }
 }
 
-/// Listeners on so many free ports outside of `outgoing`, beginning at `start`, or on any port where these do not do. All
-/// are held until all are known, so that no port comes twice.
-fn listeners(count: usize, outgoing: &RangeInclusive<u16>, start: u16) -> io::Result<Vec<TcpListener>> {
+/// Listeners on so many free ports outside of `outgoing`, or on any port where these do not do. All are held until all
+/// are known, so that no port comes twice. `chance` says where to begin, so that two that look at once do not meet.
+fn listeners(count: usize, outgoing: &RangeInclusive<u16>, chance: u64) -> io::Result<Vec<TcpListener>> {
     let listen = |port| TcpListener::bind(("127.0.0.1", port));
-    let quiet = (start..=u16::MAX).chain(FIRST_PORT..start);
-    let mut found: Vec<_> = quiet
+    let quiet: Vec<u16> = (FIRST_PORT..=u16::MAX)
         .filter(|port| !outgoing.contains(port))
-        .filter_map(|port| listen(port).ok())
+        .collect();
+    let start = chance.checked_rem(quiet.len() as u64).unwrap_or_default();
+    let mut found: Vec<_> = quiet
+        .iter()
+        .cycle()
+        .skip(usize::try_from(start).unwrap_or_default())
+        .take(quiet.len())
+        .filter_map(|&port| listen(port).ok())
         .take(count)
         .collect();
     while found.len() < count {
@@ -239,12 +245,9 @@ fn listeners(count: usize, outgoing: &RangeInclusive<u16>, start: u16) -> io::Re
     Ok(found)
 }
 
-/// Where to begin to look, so that two that look at once do not meet. The standard library's only source of chance is
-/// the seed of its maps, which is quite enough for this.
-fn random_port() -> u16 {
-    let chance = RandomState::new().build_hasher().finish();
-    let ports = u64::from(u16::MAX - FIRST_PORT);
-    u16::try_from(chance % ports).map_or(FIRST_PORT, |port| FIRST_PORT + port)
+/// A number that nobody can tell before: the standard library's only source of chance is the seed of its maps.
+fn chance() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]
@@ -259,21 +262,26 @@ mod tests {
     #[test]
     fn ports_are_free_and_never_those_of_outgoing_connections() {
         let outgoing = outgoing_ports();
-        let held = listeners(6, &outgoing, random_port()).unwrap();
+        let held = listeners(6, &outgoing, 7).unwrap();
         let first = ports(&held);
         assert!(first.iter().all(|port| !outgoing.contains(port)), "{first:?}");
-        let second = ports(&listeners(6, &outgoing, first[0]).unwrap());
+        let second = ports(&listeners(6, &outgoing, 7).unwrap());
         assert!(
             second.iter().all(|port| !first.contains(port)),
             "{first:?} {second:?}"
         );
-        // The search goes on from the lowest when the highest are used up.
-        let round = ports(&listeners(2, &outgoing, u16::MAX).unwrap());
-        assert_eq!(round.len(), 2);
+    }
+
+    #[test]
+    fn every_port_is_as_likely_to_be_the_first() {
+        // A range in the middle must not send all who begin within it to the port behind it.
+        let outgoing = FIRST_PORT + 1..=u16::MAX - 1;
+        let first = |chance| ports(&listeners(1, &outgoing, chance).unwrap())[0];
+        assert_eq!([first(0), first(1), first(2)], [FIRST_PORT, u16::MAX, FIRST_PORT]);
     }
 
     #[test]
     fn where_every_port_may_go_to_outgoing_connections_any_will_do() {
-        assert_eq!(listeners(6, &(0..=u16::MAX), FIRST_PORT).unwrap().len(), 6);
+        assert_eq!(listeners(6, &(0..=u16::MAX), 1).unwrap().len(), 6);
     }
 }
