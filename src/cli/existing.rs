@@ -24,6 +24,10 @@ pub(super) async fn at_its_cluster(session: &mut Session, refreshed: &Refreshed)
         return Ok(());
     };
     let name = &session.opened.model.name;
+    let state = match &session.opened.model.state {
+        None => session.opened.folder.display().to_string(),
+        Some(s3) => format!("s3://{}/{}", s3.bucket, s3.key),
+    };
     let snapshot = &mut session.loaded.snapshot;
     let there = snapshot
         .cluster
@@ -39,7 +43,7 @@ pub(super) async fn at_its_cluster(session: &mut Session, refreshed: &Refreshed)
         )
         .hint("name a context of the former cluster in cluster.existing")
         .hint(format!(
-            "if that cluster is gone for good, with all that was on it, remove the state of {name} and apply again"
+            "if that cluster is gone for good, with all that was on it, remove the state ({state}) and apply again"
         )));
     }
     snapshot.cluster = Some(here);

@@ -231,6 +231,7 @@ impl Kind for FakeKind {
             } else {
                 Duration::from_secs(5)
             },
+            paced: true,
             pins: self.name == "fake.part",
         }
     }

@@ -166,10 +166,11 @@ struct Ask {
 impl Looker {
     /// Starts looking on behalf of one kind, in the long run every `pace`; ends when the last clone is dropped.
     ///
-    /// What usually takes longer than that is not looked at sooner. All else is looked at at once, and then at first
+    /// What is paced and usually takes longer than that is not looked at sooner. All else is looked at at once, and then at first
     /// more often.
     pub(super) fn start(kind: Arc<dyn Kind>, pace: Duration) -> Self {
-        let slow = kind.traits().expected.is_some_and(|expected| expected > pace);
+        let traits = kind.traits();
+        let slow = traits.paced && traits.expected.is_some_and(|expected| expected > pace);
         let (first, second) = if slow {
             (pace, pace)
         } else {

@@ -154,6 +154,7 @@ impl Kind for Api {
             expected: Some(Duration::from_secs(45)),
             deadline: Duration::from_mins(10),
             settles: Duration::ZERO,
+            paced: true,
             pins: false,
         }
     }

@@ -61,6 +61,7 @@ impl Kind for Object {
             expected: None,
             deadline: Duration::from_mins(10),
             settles: Duration::ZERO,
+            paced: true,
             pins: false,
         }
     }

@@ -312,6 +312,7 @@ impl Kind for Outside {
             // A load balancer takes a minute or two to go; the controllers behind them try again in minutes.
             deadline: Duration::from_mins(15),
             settles: Duration::ZERO,
+            paced: true,
             pins: false,
         }
     }

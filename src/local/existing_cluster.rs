@@ -32,6 +32,7 @@ impl Resource for ExistingCluster {
         expected: Some(Duration::from_secs(1)),
         deadline: Duration::from_mins(1),
         settles: Duration::ZERO,
+        paced: false,
         pins: false,
     };
 

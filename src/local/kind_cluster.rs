@@ -45,6 +45,7 @@ impl Resource for KindCluster {
         expected: Some(Duration::from_secs(30)),
         deadline: Duration::from_mins(10),
         settles: Duration::ZERO,
+        paced: false,
         pins: false,
     };
 

@@ -71,6 +71,7 @@ impl Resource for KindImages {
         expected: Some(Duration::from_secs(15)),
         deadline: Duration::from_mins(10),
         settles: Duration::ZERO,
+        paced: false,
         pins: false,
     };
 

@@ -41,6 +41,7 @@ impl Resource for KwokCluster {
         expected: Some(Duration::from_secs(6)),
         deadline: Duration::from_mins(2),
         settles: Duration::ZERO,
+        paced: false,
         pins: false,
     };
 

@@ -71,6 +71,7 @@ impl Resource for KwokCompanion {
         expected: Some(Duration::from_secs(3)),
         deadline: Duration::from_mins(1),
         settles: Duration::ZERO,
+        paced: false,
         pins: false,
     };
 

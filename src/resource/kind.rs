@@ -35,6 +35,8 @@ pub struct Traits {
     /// came, its run was killed) is looked for so long before it is called again. Zero where a second create is
     /// harmless, because the name is ours.
     pub settles: Duration,
+    /// Whether each look costs a call to someone who counts them: what takes long is then not looked at before its time.
+    pub paced: bool,
     /// Whether what it refers to cannot be removed while it stands (a VPC under its subnet). If that must be made anew,
     /// this one goes first and is made anew as well.
     pub pins: bool,

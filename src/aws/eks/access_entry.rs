@@ -78,6 +78,7 @@ impl Resource for AccessEntry {
         expected: Some(Duration::from_secs(2)),
         deadline: Duration::from_mins(5),
         settles: Duration::ZERO,
+        paced: true,
         pins: false,
     };
 

@@ -86,6 +86,7 @@ impl Resource for Addon {
         expected: Some(Duration::from_secs(46)),
         deadline: Duration::from_mins(20),
         settles: Duration::ZERO,
+        paced: true,
         pins: false,
     };
 

@@ -113,6 +113,7 @@ impl Resource for Cluster {
         expected: Some(Duration::from_mins(9)),
         deadline: Duration::from_mins(40),
         settles: Duration::ZERO,
+        paced: true,
         pins: true,
     };
 

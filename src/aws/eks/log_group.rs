@@ -54,6 +54,7 @@ impl Resource for LogGroup {
         expected: Some(Duration::from_secs(1)),
         deadline: Duration::from_mins(2),
         settles: Duration::ZERO,
+        paced: true,
         pins: false,
     };
 

@@ -98,6 +98,7 @@ impl Resource for NodeGroup {
         expected: Some(Duration::from_secs(110)),
         deadline: Duration::from_mins(35),
         settles: Duration::ZERO,
+        paced: true,
         pins: true,
     };
 

@@ -71,6 +71,7 @@ impl Resource for Role {
         expected: Some(Duration::from_secs(2)),
         deadline: Duration::from_mins(2),
         settles: Duration::ZERO,
+        paced: true,
         pins: false,
     };
 

@@ -32,5 +32,6 @@ const NETWORK: Traits = Traits {
     expected: Some(Duration::from_secs(2)),
     deadline: Duration::from_mins(5),
     settles: Duration::from_secs(10),
+    paced: true,
     pins: true,
 };

@@ -56,6 +56,7 @@ impl Resource for Zones {
         instanceTypes: the types of each node group; each zone must have one of them.";
     const TRAITS: Traits = Traits {
         settles: Duration::ZERO,
+        paced: true,
         pins: false,
         ..NETWORK
     };

@@ -82,6 +82,7 @@ impl Kind for Leftovers {
             // Interfaces of load balancers take minutes to go after them.
             deadline: Duration::from_mins(15),
             settles: Duration::ZERO,
+            paced: true,
             pins: true,
         }
     }
