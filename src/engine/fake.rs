@@ -117,7 +117,7 @@ impl Cloud {
     }
 }
 
-/// `fake.cluster` and `fake.thing` are found by id, `fake.object` by name, inside a cluster; `fake.api` is the way into
+/// `fake.cluster`, `fake.thing` and `fake.near` are found by id (the last is asked on this machine), `fake.object` by name, inside a cluster; `fake.api` is the way into
 /// one, and objects whose name ends in `-api` live in that.
 #[derive(Debug)]
 pub(super) struct FakeKind {
@@ -222,7 +222,7 @@ impl Kind for FakeKind {
             at_once: 4,
             expected: match self.name {
                 "fake.cluster" => Some(Duration::from_mins(8)),
-                "fake.thing" => Some(Duration::from_secs(30)),
+                "fake.thing" | "fake.near" => Some(Duration::from_secs(30)),
                 _ => None,
             },
             deadline: Duration::from_secs(20),
@@ -231,7 +231,7 @@ impl Kind for FakeKind {
             } else {
                 Duration::from_secs(5)
             },
-            paced: true,
+            paced: self.name != "fake.near",
             pins: self.name == "fake.part",
         }
     }

@@ -17,6 +17,7 @@ fn run_of(cloud: &Arc<Cloud>, cancel: Cancel) -> Run {
     let kinds = [
         "fake.cluster",
         "fake.thing",
+        "fake.near",
         "fake.part",
         "fake.object",
         "fake.api",
@@ -667,6 +668,30 @@ async fn what_waits_is_left_once_the_state_cannot_be_written() {
     );
     // The slow one would be waited for until its deadline, by a clock that no test waits for.
     assert!(before.elapsed() < Duration::from_secs(15));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_on_this_machine_is_not_kept_waiting_for_the_pace_of_a_cloud() {
+    let looked_at_after = async |kind| {
+        let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
+        let before = tokio::time::Instant::now();
+        go(
+            &cloud,
+            &[wanted(kind, "a", json!({"size": "s"}), Vec::new())],
+            &mut store,
+        )
+        .await;
+        let made = before.elapsed();
+        let before = tokio::time::Instant::now();
+        go(&cloud, &[], &mut store).await;
+        (made, before.elapsed())
+    };
+    let pace = run_of(&Arc::default(), Canceller::new().1).pace;
+    assert_eq!(looked_at_after("fake.thing").await, (pace, pace));
+    assert_eq!(
+        looked_at_after("fake.near").await,
+        (Duration::ZERO, Duration::ZERO)
+    );
 }
 
 #[tokio::test(start_paused = true)]
