@@ -8,7 +8,9 @@ use super::{
     lint, plan, refresh,
 };
 use crate::{
-    model::{Action, Address, EventKind, Events, Need, Outcome, Plan, Reason, Secret, Stop, Summary, Verb},
+    model::{
+        Action, Address, EventKind, Events, Need, Outcome, Plan, Reason, Report, Secret, Stop, Summary, Verb,
+    },
     resource::{Cause, Kind, Reference, Registry, Stack, Wanted},
     state::{KeyedHash, Store as _},
 };
@@ -595,6 +597,24 @@ async fn a_stop_leaves_what_is_not_begun_and_the_next_run_ends_in_the_same_place
     );
 }
 
+/// An apply that Ctrl-C stops after so many seconds.
+async fn stopped_after(
+    seconds: u64,
+    cloud: &Arc<Cloud>,
+    wanted: &[Arc<Wanted>],
+    store: &mut Memory,
+) -> Report {
+    let (plan, refreshed) = planned(cloud, wanted, store).await;
+    let (canceller, cancel) = Canceller::new();
+    let (run, loaded) = (run_of(cloud, cancel), store.loaded());
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        canceller.stop(Stop::Int);
+    };
+    let (executed, ()) = tokio::join!(execute(&run, Verb::Apply, &plan, refreshed, store, loaded), stop);
+    executed.unwrap().report
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_made_and_is_still_awaited_when_a_stop_comes_is_not_told_to_be_as_it_was() {
     let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
@@ -608,18 +628,7 @@ async fn what_was_made_and_is_still_awaited_when_a_stop_comes_is_not_told_to_be_
             vec![Need::ready(a.clone())],
         ),
     ];
-    let (plan, refreshed) = planned(&cloud, &all, &store).await;
-    let (canceller, cancel) = Canceller::new();
-    let (run, loaded) = (run_of(&cloud, cancel), store.loaded());
-    let stop = async {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        canceller.stop(Stop::Int);
-    };
-    let (executed, ()) = tokio::join!(
-        execute(&run, Verb::Apply, &plan, refreshed, &mut store, loaded),
-        stop
-    );
-    let report = executed.unwrap().report;
+    let report = stopped_after(2, &cloud, &all, &mut store).await;
     assert_eq!(report.outcome, Outcome::Stopped(Stop::Int));
     assert_eq!((report.begun, report.left), (vec![a.clone()], vec![b]));
     assert!(cloud.things.lock().unwrap().contains_key(&a));
@@ -629,18 +638,7 @@ async fn what_was_made_and_is_still_awaited_when_a_stop_comes_is_not_told_to_be_
 async fn a_call_that_a_stop_keeps_from_being_made_again_has_not_failed() {
     let (cloud, mut store) = (Arc::new(Cloud::default()), Memory::default());
     cloud.fails("create fake.thing/network", Cause::Throttled, 1000, false);
-    let (plan, refreshed) = planned(&cloud, &stack("small"), &store).await;
-    let (canceller, cancel) = Canceller::new();
-    let (run, loaded) = (run_of(&cloud, cancel), store.loaded());
-    let stop = async {
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        canceller.stop(Stop::Int);
-    };
-    let (executed, ()) = tokio::join!(
-        execute(&run, Verb::Apply, &plan, refreshed, &mut store, loaded),
-        stop
-    );
-    let report = executed.unwrap().report;
+    let report = stopped_after(10, &cloud, &stack("small"), &mut store).await;
     assert_eq!(report.outcome, Outcome::Stopped(Stop::Int));
     assert_eq!(report.begun, [Address::new("fake.thing", "network")]);
     assert!(report.failed.is_empty() && report.skipped.is_empty());

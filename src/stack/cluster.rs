@@ -31,8 +31,12 @@ const MOST_WORKERS: u32 = 100;
 /// Reads `cluster`.
 pub(super) fn cluster(reader: &mut Reader, node: &Node, place: &Place) -> Option<ClusterModel> {
     let mut fields = reader.fields(node, "cluster", place)?;
-    let one_of = format!("one of {}", PROVIDERS.join(", "));
-    let provider = reader.required(&mut fields, "provider", &one_of)?;
+    // Without it nothing else here can be judged, so a slip in this one key is told as what it is.
+    let hint = fields.meant("provider").map_or_else(
+        || format!("one of {}", PROVIDERS.join(", ")),
+        |slip| format!("'{slip}' is written there: did you mean 'provider'?"),
+    );
+    let provider = reader.required(&mut fields, "provider", &hint)?;
     let model = match &provider.content {
         Content::Text(text, _) if text == "kind" => kind(reader, &mut fields).map(ClusterModel::Kind),
         Content::Text(text, _) if text == "kwok" => Some(ClusterModel::Kwok(KwokModel {

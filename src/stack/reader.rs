@@ -52,6 +52,12 @@ impl<'a> Fields<'a> {
         self.entry(key).map_or(&self.place, |entry| &entry.place)
     }
 
+    /// A key that is written, and so near to this one that it may have been meant.
+    pub(super) fn meant(&self, key: &str) -> Option<&'a str> {
+        let mut written = self.entries.iter().map(|entry| entry.key.as_str());
+        written.find(|word| nearest(word, &[key]).is_some())
+    }
+
     /// The path of a key, for messages and for `--set`.
     pub(super) fn path(&self, key: &str) -> String {
         if self.path.is_empty() {

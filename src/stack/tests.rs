@@ -199,6 +199,7 @@ const BAD: &[&str] = &[
     "name: a\ncluster:\n",
     "name: a\ncluster: kind\n",
     "name: a\ncluster: {workers: 2}\n",
+    "name: a\ncluster: {provder: kind}\n",
     "name: Demo_1\ncluster: {provider: kwok}\n",
     "name: -a\ncluster: {provider: kwok}\n",
     "name: a23456789012345678901234567890123456789-1\ncluster: {provider: kwok}\n",
