@@ -39,7 +39,7 @@ pub(super) const CHECKS: &[Check] = &[
         .fix("kubectl -n kube-system get pods -l k8s-app=kube-proxy -o wide"),
     Check::new("cluster.default-storageclass", "volumes that the stack asks for can be made", storage_class)
         .needs(&[REACHABLE])
-        .reads(&["StorageClass", "PersistentVolumeClaim"])
+        .reads(&["StorageClass", "PersistentVolumeClaim", "Pod"])
         .hint("name a class with storage.class, or mark one with the annotation storageclass.kubernetes.io/is-default-class")
         .fix("kubectl get storageclasses"),
     Check::new("cluster.webhooks-alive", "every admission webhook has a ready pod behind it", webhooks)

@@ -12,7 +12,7 @@ use super::{
     evidence::{Answer, Evidence},
     list,
     object::name,
-    runner::{Ask, reads, run},
+    runner::{Answered, Ask, overdue, reads, run},
 };
 use crate::model::{CheckLevel, CheckState, VerifySummary};
 
@@ -112,6 +112,90 @@ fn every_check_fails_where_its_fact_is_not_so() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What a check says of the good dump with a change in it, from what it reads alone.
+fn judged(id: &'static str, change: impl FnOnce(&mut Evidence)) -> Result<(), How> {
+    let mut evidence = good();
+    change(&mut evidence);
+    let check = list::find(id).unwrap();
+    let read = |kind: &str| check.reads.contains(&kind);
+    evidence.objects.retain(|kind, _| read(kind));
+    (check.run)(&evidence, check.id)
+        .map(drop)
+        .map_err(|miss| miss.how)
+}
+
+/// A pod of the shop as it is, and once more under another name and in another state.
+fn second_pod(e: &mut Evidence, phase: &str, container: Value) {
+    let pods = e.objects.get_mut("Pod").unwrap();
+    let mut pod = pods
+        .iter()
+        .find(|pod| name(pod).starts_with("frontend-"))
+        .unwrap()
+        .clone();
+    pod["metadata"]["name"] = json!("frontend-second");
+    pod["status"]["phase"] = json!(phase);
+    pod["status"]["containerStatuses"][0]["state"] = container;
+    pods.push(pod);
+}
+
+#[test]
+fn what_is_over_or_unused_is_no_fault() {
+    let over = || json!({"terminated": {"exitCode": 137, "reason": "Error"}});
+    let evicted = |e: &mut Evidence| second_pod(e, "Failed", over());
+    assert_eq!(judged("inventory.pods", evicted), Ok(()));
+    assert_eq!(judged("workloads.containers", evicted), Ok(()));
+    let more = |e: &mut Evidence| second_pod(e, "Running", over());
+    assert_eq!(judged("inventory.pods", more), Err(How::Fails));
+    assert_eq!(judged("workloads.containers", more), Err(How::Fails));
+
+    let claim = |e: &mut Evidence| {
+        let claim = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "c", "namespace": "monitoring"}, "status": {"phase": "Pending"}});
+        let claims = e.objects.entry("PersistentVolumeClaim".into());
+        claims.or_default().push(claim);
+    };
+    assert_eq!(judged("cluster.default-storageclass", claim), Ok(()));
+    let mounted = |e: &mut Evidence| {
+        claim(e);
+        let pods = e.objects.get_mut("Pod").unwrap().iter_mut();
+        let mut ours = pods.filter(|pod| pod["metadata"]["namespace"] == "monitoring");
+        ours.next().unwrap()["spec"]["volumes"] = json!([{"persistentVolumeClaim": {"claimName": "c"}}]);
+    };
+    assert_eq!(judged("cluster.default-storageclass", mounted), Err(How::Fails));
+}
+
+#[test]
+fn what_was_not_seen_does_not_hold() {
+    let nothing = |metric: &'static str| move |e: &mut Evidence| mutations::samples_of(e, metric, Vec::clear);
+    assert_eq!(
+        judged("operator.syncs", nothing("prometheus_operator_syncs")),
+        Err(How::Waits)
+    );
+    assert_eq!(
+        judged(
+            "operator.rejected",
+            nothing("prometheus_operator_managed_resources")
+        ),
+        Err(How::Waits)
+    );
+    let unseen = |e: &mut Evidence| {
+        for rule in e.objects.get_mut("PrometheusRule").unwrap() {
+            rule["metadata"]["annotations"] = json!({});
+        }
+    };
+    assert_eq!(judged("operator.webhook-stamp", unseen), Err(How::Skips));
+    // Once the time is over, what is still not known fails where it would be an error.
+    let mut evidence = good();
+    nothing("prometheus_operator_ready")(&mut evidence);
+    let mut answered = run(&standard(), &evidence);
+    let state = |answered: &[Answered]| {
+        let mut all = answered.iter().map(|one| &one.finding);
+        all.find(|finding| finding.id == "operator.ready").unwrap().state
+    };
+    assert_eq!(state(&answered), CheckState::Warn);
+    overdue(&mut answered);
+    assert_eq!(state(&answered), CheckState::Fail);
 }
 
 #[test]

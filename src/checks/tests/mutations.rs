@@ -681,7 +681,7 @@ fn rename_volume(e: &mut Evidence, set: &str, named: &str) {
 }
 
 /// Changes the samples of the query that names a metric.
-fn samples_of(e: &mut Evidence, metric: &str, change: impl FnOnce(&mut Vec<Value>)) {
+pub(super) fn samples_of(e: &mut Evidence, metric: &str, change: impl FnOnce(&mut Vec<Value>)) {
     let key = e
         .http
         .keys()
