@@ -455,3 +455,50 @@ fn case_70_what_has_not_changed_costs_requests_by_type_and_not_by_object() {
     assert!(requests.len() < 20, "{requests:#?}");
     assert!(requests.iter().all(|sent| sent.method == "GET"));
 }
+
+#[test]
+fn a_renewed_authority_reaches_what_trusts_it_in_the_same_apply() {
+    let Some(bench) = bench("renewed") else { return };
+    let made_for = |name: &str| {
+        let keys = "{ca: ca, certificate: cert, privateKey: key}";
+        let certificate = format!("{{dnsNames: [{name}.NS.svc], keys: {keys}}}");
+        let hook = "ValidatingWebhookConfiguration/NS";
+        bench.file(
+            "app/component.yaml",
+            &format!("generate:\n- {{secret: s, certificate: {certificate}, caBundleOf: [{hook}]}}\n"),
+        );
+    };
+    bench.in_namespace(
+        "apiVersion: v1
+kind: Secret
+metadata: {name: s, namespace: NS}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: NS}
+webhooks:
+- name: check.renewed.test
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  failurePolicy: Ignore
+  clientConfig: {service: {name: none, namespace: NS}}
+  rules: [{apiGroups: [renewed.test], apiVersions: [v1], operations: [CREATE], resources: [nothings]}]
+",
+    );
+    let authority = || {
+        let hook = bench.live("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/NS");
+        let trusted = hook["webhooks"][0]["clientConfig"]["caBundle"].clone();
+        assert_eq!(trusted, bench.core("secrets/s")["data"]["ca"]);
+        assert!(trusted.as_str().is_some_and(|text| !text.is_empty()));
+        trusted
+    };
+    made_for("one");
+    bench.apply().ends(0);
+    let first = authority();
+    bench.nothing_to_do();
+    made_for("other");
+    bench.apply().ends(0);
+    assert_ne!(authority(), first);
+    bench.nothing_to_do();
+    bench.destroy().ends(0);
+}
