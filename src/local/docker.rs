@@ -106,7 +106,8 @@ impl Container {
 pub(crate) async fn docker(programs: &Programs, call: Call) -> Result<Answer, LocalError> {
     let failed = match call.run().await {
         Ok(answer) => return Ok(answer),
-        Err(failed) => failed,
+        Err(failed @ LocalError::Failed { .. }) => failed,
+        Err(error) => return Err(error),
     };
     let version = programs
         .call("docker")?

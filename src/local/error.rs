@@ -1,4 +1,4 @@
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use crate::resource::{Cause, ResourceError};
 
@@ -25,6 +25,14 @@ pub enum LocalError {
         status: String,
         /// The last lines that it wrote about it.
         tail: String,
+    },
+    /// A program did not end in its time, and was ended.
+    #[error("'{command}' did not end within {} s and was stopped", .limit.as_secs())]
+    Silent {
+        /// Its name and arguments.
+        command: String,
+        /// How long it had.
+        limit: Duration,
     },
     /// A program answered with something else than it is known to answer.
     #[error("read the answer of '{command}': {why}")]
@@ -104,6 +112,10 @@ impl LocalError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(names) => Some(install(names)),
+            Self::Silent { command, .. } if command.starts_with("docker ") || command.starts_with("kind ") => {
+                Some("Docker seems to hang: 'docker info' shows whether its daemon is well; if not, restart it".to_owned())
+            }
+            Self::Silent { .. } => Some("is this machine too busy? when it is not, run the same again".to_owned()),
             Self::Docker(_) => Some("start Docker; 'docker version' shows whether it answers".to_owned()),
             Self::Context { .. } => Some("name one of these in cluster.context".to_owned()),
             Self::Version { .. } => {
@@ -126,7 +138,7 @@ impl LocalError {
 impl From<LocalError> for ResourceError {
     fn from(error: LocalError) -> Self {
         let cause = match &error {
-            LocalError::Docker(_) => Cause::Unreachable,
+            LocalError::Docker(_) | LocalError::Silent { .. } => Cause::Unreachable,
             LocalError::Moving(_) => Cause::Transient,
             // A process that is being ended wrote once more into what is being removed.
             LocalError::File { source, .. } if source.kind() == io::ErrorKind::DirectoryNotEmpty => {

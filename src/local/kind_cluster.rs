@@ -111,7 +111,7 @@ impl Resource for KindCluster {
             "create", "cluster", "--name", name, "--wait", "0s", "--config", "-",
         ]);
         let call = call.arg("--kubeconfig").arg(local.kubeconfig());
-        call.run_logged(&local.log("kind")?).await?;
+        call.lengthy().run_logged(&local.log("kind")?).await?;
         Ok(None)
     }
 
@@ -126,7 +126,8 @@ impl Resource for KindCluster {
             .map(Container::name)
             .collect();
         if !stopped.is_empty() {
-            docker(programs, programs.call("docker")?.arg("start").args(stopped)).await?;
+            let start = programs.call("docker")?.arg("start").args(stopped);
+            docker(programs, start.lengthy()).await?;
         }
         let call = programs
             .call("kind")?
@@ -147,6 +148,7 @@ impl Resource for KindCluster {
             .args(["delete", "cluster", "--name", name, "--kubeconfig"]);
         // Docker may fail to end a container on a machine that is busy, and manages it a moment later.
         call.arg(local.kubeconfig())
+            .lengthy()
             .run()
             .await
             .map_err(|error| match ResourceError::from(error) {

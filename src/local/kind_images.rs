@@ -230,7 +230,7 @@ async fn load(local: &Local, target: &Target, inputs: &Inputs) -> Result<(), Loc
     let call = kind(local)?
         .args(["load", "image-archive", "--name", name])
         .arg(merged.path());
-    call.run().await?;
+    call.lengthy().run().await?;
     files::write_json(&note(local), &Loaded { archives, nodes })
 }
 

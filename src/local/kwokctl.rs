@@ -108,7 +108,7 @@ impl Place {
 
     /// A call of kwokctl that touches nothing outside our folder.
     pub(crate) fn kwokctl(&self, local: &Local) -> Result<Call, LocalError> {
-        let call = local.programs().call("kwokctl")?;
+        let call = local.programs().call("kwokctl")?.lengthy();
         Ok(call
             .without("KWOK_")
             .env("KWOK_WORKDIR", &self.folder)

@@ -10,8 +10,10 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::LocalError;
@@ -21,6 +23,12 @@ pub(crate) const OWNER: &str = "STACKUP_OWNER";
 
 /// How many lines of what a program wrote an error repeats.
 const TAIL: usize = 8;
+
+/// How long a call may take that only asks, on a machine that is busy.
+const PROMPT: Duration = Duration::from_mins(1);
+
+/// How long one may take that makes, loads or removes something: longer than any kind of this room waits for readiness.
+const LENGTHY: Duration = Duration::from_mins(30);
 
 /// Where programs are looked for and what they inherit. Nothing else is read from our own environment.
 #[derive(Debug, Clone, Default)]
@@ -78,6 +86,7 @@ impl Programs {
             args: Vec::new(),
             env,
             stdin: None,
+            limit: PROMPT,
         })
     }
 
@@ -109,6 +118,7 @@ pub struct Call {
     args: Vec<OsString>,
     env: BTreeMap<OsString, OsString>,
     stdin: Option<Vec<u8>>,
+    limit: Duration,
 }
 
 /// What a program answered.
@@ -167,6 +177,13 @@ impl Call {
         self
     }
 
+    /// Gives it the time that it takes to make, load or remove something.
+    #[must_use]
+    pub fn lengthy(mut self) -> Self {
+        self.limit = LENGTHY;
+        self
+    }
+
     /// Runs it to its end, whatever that is.
     pub async fn answer(self) -> Result<Answer, LocalError> {
         let command = self.text();
@@ -174,6 +191,7 @@ impl Call {
             let program = program.to_owned();
             move |source| LocalError::Start { program, source }
         };
+        let silent = self.silent();
         let mut child = self
             .command()
             .stdin(if self.stdin.is_some() {
@@ -192,7 +210,9 @@ impl Call {
                 drop(pipe.write_all(&bytes).await);
             }
         };
-        let ((), output) = tokio::join!(write, child.wait_with_output());
+        let pid = child.id();
+        let end = async { tokio::join!(write, child.wait_with_output()).1 };
+        let output = within(self.limit, pid, end).await.ok_or(silent)?;
         let output = output.map_err(start(&self.program))?;
         Ok(Answer {
             command,
@@ -209,12 +229,17 @@ impl Call {
 
     /// Runs it to its end, which must be a success; what it writes goes to a file, so that it can go on without us.
     pub async fn run_logged(self, log: &Path) -> Result<(), LocalError> {
-        let command = self.text();
+        let (command, silent) = (self.text(), self.silent());
         let mut child = self.start(log)?;
-        if let Some((mut pipe, bytes)) = child.stdin.take().zip(self.stdin) {
-            drop(pipe.write_all(&bytes).await);
-        }
-        let status = child.wait().await.map_err(|source| LocalError::Start {
+        let pid = child.id();
+        let end = async {
+            if let Some((mut pipe, bytes)) = child.stdin.take().zip(self.stdin) {
+                drop(pipe.write_all(&bytes).await);
+            }
+            child.wait().await
+        };
+        let status = within(self.limit, pid, end).await.ok_or(silent)?;
+        let status = status.map_err(|source| LocalError::Start {
             program: self.program.clone(),
             source,
         })?;
@@ -257,6 +282,13 @@ impl Call {
                 program: self.program.clone(),
                 source,
             })
+    }
+
+    fn silent(&self) -> LocalError {
+        LocalError::Silent {
+            command: self.text(),
+            limit: self.limit,
+        }
     }
 
     fn command(&self) -> Command {
@@ -305,6 +337,18 @@ impl Answer {
     }
 }
 
+/// Awaits the end of a process, but not for ever: a client of Docker waits for a daemon that hangs. Then the process is
+/// ended, with what it started: it leads a group of its own.
+async fn within<T>(limit: Duration, pid: Option<u32>, end: impl Future<Output = T>) -> Option<T> {
+    let ended = tokio::time::timeout(limit, end).await.ok();
+    let group = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    if let (None, Some(group)) = (&ended, group) {
+        // It may have ended this very moment.
+        let _ended = kill_process_group(group, Signal::KILL);
+    }
+    ended
+}
+
 fn ended(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
@@ -325,7 +369,7 @@ fn tail(lines: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::process::Process, *};
 
     fn programs() -> Programs {
         Programs::new(ProgramPaths {
@@ -394,5 +438,32 @@ mod tests {
             .args(["-c", "echo it broke; exit 1"]);
         let error = call.run_logged(&folder.path().join("log")).await.unwrap_err();
         assert!(error.to_string().ends_with("it broke"));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_does_not_end_is_ended_with_all_that_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = format!("test-{}", folder.path().display());
+        let hangs = || {
+            let call = programs().call("sh").unwrap().args(["-c", "sleep 60; true"]);
+            let mut call = call.owner(&mark);
+            call.limit = Duration::from_millis(300);
+            call
+        };
+        let error = hangs().run().await.unwrap_err();
+        let logged = hangs().run_logged(&folder.path().join("log")).await.unwrap_err();
+        for error in [error, logged] {
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("'sh -c sleep 60; true' did not end within"),
+                "{error}"
+            );
+        }
+        let over = std::time::Instant::now() + Duration::from_secs(10);
+        while !Process::marked(&mark).unwrap().is_empty() {
+            assert!(std::time::Instant::now() < over, "it runs on");
+            tokio::task::yield_now().await;
+        }
     }
 }
