@@ -237,7 +237,7 @@ fn made(
             "the API server's answer to an apply is no object",
         ));
     }
-    let outputs = item.outputs(clusters, cluster, live, true);
+    let outputs = item.outputs(cluster, live, item.settled(clusters, live));
     let made = Made {
         id: Some(outputs.uid.clone()),
         live: Some(Live {

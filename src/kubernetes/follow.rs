@@ -236,7 +236,7 @@ async fn look(clusters: &Clusters, place: &Place, item: &Item<'_>) -> Result<Obs
         readiness,
         foreign: item.foreign(&live),
         terminating: is_terminating(&live),
-        ..Live::ready(outputs(clusters, cluster, item, &live, applied).json())
+        ..Live::ready(outputs(cluster, item, &live, applied).json())
     })))
 }
 
@@ -254,19 +254,12 @@ impl Applied {
 }
 
 /// What this run's apply returned, else what is remembered: a watch compares nothing.
-fn outputs(
-    clusters: &Clusters,
-    cluster: &Cluster,
-    item: &Item<'_>,
-    live: &Value,
-    applied: Option<Applied>,
-) -> Outputs {
+fn outputs(cluster: &Cluster, item: &Item<'_>, live: &Value, applied: Option<Applied>) -> Outputs {
     let id = text(live, "/metadata/uid");
     if let Some(applied) = applied.filter(|applied| applied.outputs.uid == id) {
         return applied.outputs;
     }
     let remembered = item.remembered();
     let settled = remembered.settled.filter(|_| remembered.uid == id);
-    let now = item.outputs(clusters, cluster, live, false);
-    Outputs { settled, ..now }
+    item.outputs(cluster, live, settled)
 }

@@ -215,23 +215,13 @@ impl<'a> Item<'a> {
             .then(|| format!("Kubernetes itself: the namespace {name} comes with every cluster"))
     }
 
-    /// The outputs of a live object. `settled` says that it is as wanted.
-    pub(super) fn outputs(
-        &self,
-        clusters: &Clusters,
-        cluster: &Cluster,
-        live: &Value,
-        settled: bool,
-    ) -> Outputs {
+    /// The outputs of a live object. `settled` is its hash if it is as wanted.
+    pub(super) fn outputs(&self, cluster: &Cluster, live: &Value, settled: Option<String>) -> Outputs {
         let remembered = self.remembered();
         let generate = self.inputs.as_ref().and_then(|inputs| inputs.generate.as_ref());
         Outputs {
             uid: text(live, "/metadata/uid").to_owned(),
-            settled: if settled {
-                self.settled(clusters, live)
-            } else {
-                None
-            },
+            settled,
             ca: generate
                 .and_then(|generate| generate.ca(live))
                 .map(str::to_owned)
@@ -252,7 +242,7 @@ impl<'a> Item<'a> {
         let inputs = self.inputs.as_ref()?;
         let fields = projection(live, inputs.scaled.then_some(["spec", "replicas"]))?;
         // The hash of the sent object as well: a value that comes from another resource may have changed.
-        Some(clusters.marks.hash(&serde_json::json!([inputs.object, fields])))
+        Some(clusters.marks.hash_all(&[inputs.object, &fields]))
     }
 }
 

@@ -178,7 +178,8 @@ impl Bench {
     }
 
     fn settled(&self, target: &Target, live: &Value) -> bool {
-        is_settled(&self.clusters, &Item::read(target).unwrap(), live)
+        let item = Item::read(target).unwrap();
+        is_settled(&item, live, item.settled(&self.clusters, live).as_deref())
     }
 
     /// Follows a watch until it says that the object can be used, or that it is gone.

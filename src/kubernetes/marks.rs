@@ -22,8 +22,17 @@ impl Marks {
 
     /// The hash of a value; the order of its fields does not matter.
     pub(super) fn hash(&self, value: &Value) -> String {
+        self.hash_all(&[value])
+    }
+
+    /// The hash of several values.
+    pub(super) fn hash_all(&self, values: &[&Value]) -> String {
         let mut mac = <Hmac<Sha256> as Mac>::new(self.key.expose().into());
-        feed(&mut mac, value);
+        for value in values {
+            // JSON of sorted keys, in which no line ends: no two lists of values come to the same text.
+            mac.update(value.to_string().as_bytes());
+            mac.update(b"\n");
+        }
         hex(&mac.finalize().into_bytes())
     }
 
@@ -32,34 +41,6 @@ impl Marks {
         value.map_or(Shown::Absent, |value| {
             Shown::Secret(self.hash(value).chars().take(8).collect())
         })
-    }
-}
-
-fn feed(mac: &mut Hmac<Sha256>, value: &Value) {
-    match value {
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by_key(|(key, _)| *key);
-            mac.update(b"{");
-            for (key, value) in entries {
-                feed(mac, &Value::String(key.clone()));
-                feed(mac, value);
-            }
-            mac.update(b"}");
-        }
-        Value::Array(items) => {
-            mac.update(b"[");
-            for item in items {
-                feed(mac, item);
-            }
-            mac.update(b"]");
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            let text = value.to_string();
-            mac.update(text.len().to_string().as_bytes());
-            mac.update(b":");
-            mac.update(text.as_bytes());
-        }
     }
 }
 
@@ -89,5 +70,8 @@ mod tests {
         assert_ne!(one.hash(&value), other.hash(&value));
         assert_ne!(one.hash(&json!(["ab", "c"])), one.hash(&json!(["a", "bc"])));
         assert_ne!(one.hash(&json!(1)), one.hash(&json!("1")));
+        let (ab, a, b) = (json!(["a", "b"]), json!("a"), json!("b"));
+        assert_ne!(one.hash_all(&[&a, &b]), one.hash_all(&[&ab]));
+        assert_ne!(one.hash_all(&[&a, &b]), one.hash_all(&[&b, &a]));
     }
 }

@@ -129,7 +129,12 @@ async fn judge(
     let mut reads = 0;
     loop {
         let wanted = item.inputs.is_some() && item.foreign(&live).is_none() && !is_terminating(&live);
-        let found = if wanted && !is_settled(clusters, item, &live) {
+        let hash = if wanted {
+            item.settled(clusters, &live)
+        } else {
+            None
+        };
+        let found = if wanted && !is_settled(item, &live, hash.as_deref()) {
             compare(clusters, cluster, item, &live).await?
         } else {
             Comparison::default()
@@ -146,7 +151,7 @@ async fn judge(
         let settled =
             wanted && found.changes.is_empty() && found.forces.is_empty() && found.conflicts.is_empty();
         let due = wanted && item.is_due(&live);
-        let mut outputs = item.outputs(clusters, cluster, &live, settled);
+        let mut outputs = item.outputs(cluster, &live, hash.filter(|_| settled));
         if item.inputs.is_none() {
             // Nothing was compared, so what is known stays.
             outputs.settled = item.remembered().settled;
@@ -169,8 +174,8 @@ pub(super) fn is_terminating(live: &Value) -> bool {
     live.pointer("/metadata/deletionTimestamp").is_some()
 }
 
-/// Whether nothing has changed since the last run, on either side.
-pub(super) fn is_settled(clusters: &Clusters, item: &Item<'_>, live: &Value) -> bool {
+/// Whether nothing has changed since the last run, on either side. `hash` is that of [`Item::settled`].
+pub(super) fn is_settled(item: &Item<'_>, live: &Value, hash: Option<&str>) -> bool {
     let Some(remembered) = item.target.remembered.as_deref() else {
         return false;
     };
@@ -178,7 +183,7 @@ pub(super) fn is_settled(clusters: &Clusters, item: &Item<'_>, live: &Value) -> 
     remembered.input_hash == item.target.input_hash
         && outputs.uid == text(live, "/metadata/uid")
         && outputs.settled.is_some()
-        && outputs.settled == item.settled(clusters, live)
+        && outputs.settled.as_deref() == hash
         && item.owner(live) == Owner::Us
         && !item.is_due(live)
 }

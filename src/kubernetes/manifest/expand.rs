@@ -66,14 +66,15 @@ pub fn expand(
         return Err(sorted(mistakes));
     }
 
+    let addresses: Vec<Address> = items.iter().map(|item| item.address.clone()).collect();
     let wanted = items
-        .iter()
+        .into_iter()
         .enumerate()
         .map(|(index, item)| {
             let mut needs: Vec<Need> = edges
                 .needs(index)
                 .filter_map(|(needed, until)| {
-                    let address = items.get(needed)?.address.clone();
+                    let address = addresses.get(needed)?.clone();
                     Some(Need { address, until })
                 })
                 .collect();
@@ -84,16 +85,16 @@ pub fn expand(
             let mut inputs = Map::from_iter([
                 ("cluster".to_owned(), Reference::whole(cluster)),
                 ("namespaced".to_owned(), json!(item.namespaced)),
-                ("object".to_owned(), item.object.value.clone()),
+                ("object".to_owned(), item.object.value),
             ]);
             if let Some(generate) = generated.inputs.get(&index) {
                 inputs.insert("generate".to_owned(), generate.clone());
             }
-            if let Some(scaler) = edges.scaled_by(index).and_then(|scaler| items.get(scaler)) {
-                inputs.insert("scaledBy".to_owned(), json!(scaler.address));
+            if let Some(scaler) = edges.scaled_by(index).and_then(|scaler| addresses.get(scaler)) {
+                inputs.insert("scaledBy".to_owned(), json!(scaler));
             }
             Wanted {
-                address: item.address.clone(),
+                address: item.address,
                 kind: KIND,
                 component: model
                     .components

@@ -40,11 +40,7 @@ pub(super) fn prepare(
     };
     let before = mistakes.len();
     let definition = component::definition(files.definition.as_ref(), mistakes);
-    let objects: Vec<_> = files
-        .manifests
-        .iter()
-        .flat_map(|text| load::load(text, mistakes))
-        .collect();
+    let objects = load::load_all(&files.manifests, mistakes);
     let file = files
         .definition
         .map_or_else(|| model.folder.clone(), |text| text.file);
