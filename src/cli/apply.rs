@@ -87,6 +87,7 @@ impl Apply {
         let mut exit = Exit::Done;
         if !pending && standing(&plan, &refreshed) && !session.loaded.unfinished {
             nothing_to_do(&session.run.events, Verb::Apply, plan.steps.len());
+            session.warn(screen, false);
         } else {
             for message in cloud::look_ahead(session, &plan).await? {
                 session.run.events.warn(message);
@@ -96,7 +97,13 @@ impl Apply {
                 confirm(screen, &format!("Apply this to {}?", plan.stack), self.yes)?;
             }
             let executed = carry_out(session, Verb::Apply, &plan, refreshed, screen).await?;
-            exit = ended(session, Verb::Apply, &executed, began, global, screen)?;
+            let proves = level.is_some() && executed.report.outcome == Outcome::Done;
+            let next = if proves {
+                Vec::new()
+            } else {
+                next(Verb::Apply, &executed.report, global)
+            };
+            exit = ended(session, Verb::Apply, &executed, began, &next, global, screen)?;
             if self.timings {
                 tell_timings(&executed.report, global, screen);
             }
@@ -105,6 +112,14 @@ impl Apply {
             && let Some(level) = level
         {
             exit = verify::after_apply(session, level, global, screen).await?;
+            if global.output == Format::Text && !global.quiet {
+                let verbs = if exit == Exit::Done {
+                    ["status", "destroy"]
+                } else {
+                    ["verify", "status"]
+                };
+                print(&output::next_text(&commands(&verbs, global), &screen.out));
+            }
         }
         Ok(exit)
     }
@@ -153,7 +168,7 @@ pub(super) async fn carry_out(
     .await;
     if screen.view != View::Json {
         // What comes after this is told as text of its own.
-        session.fall_silent().await;
+        session.catch_up().await;
     }
     Ok(executed?)
 }
@@ -164,6 +179,7 @@ pub(super) fn ended(
     verb: Verb,
     executed: &Executed,
     began: Instant,
+    next: &[String],
     global: &Global,
     screen: &Screen,
 ) -> Result<Exit, CliError> {
@@ -184,7 +200,7 @@ pub(super) fn ended(
         report,
         took: began.elapsed(),
         stands: &stands,
-        next: &next(verb, report),
+        next,
     };
     tell_ending(&ending, global, screen);
     Ok(exit(report))
@@ -226,15 +242,21 @@ fn lost(error: &StateError, verb: Verb) -> CliError {
     }
 }
 
-fn next(verb: Verb, report: &Report) -> Vec<String> {
-    let next: &[&str] = match (verb, report.outcome) {
-        (_, Outcome::Stopped(_)) => return vec![format!("stackup {}", verb.name())],
-        (Verb::Apply, Outcome::Done) => &["stackup verify", "stackup status", "stackup destroy"],
-        (Verb::Apply, _) => &["stackup status", "stackup apply"],
+/// What to type after a run that ended so.
+pub(super) fn next(verb: Verb, report: &Report, global: &Global) -> Vec<String> {
+    let verbs: &[&str] = match (verb, report.outcome) {
+        (_, Outcome::Stopped(_)) => &[verb.name()],
+        (Verb::Apply, Outcome::Done) => &["verify", "status", "destroy"],
+        (Verb::Apply, _) => &["status", "apply"],
         (Verb::Destroy, Outcome::Done) | (Verb::Diff | Verb::Verify, _) => &[],
-        (Verb::Destroy, _) => &["stackup destroy"],
+        (Verb::Destroy, _) => &["destroy"],
     };
-    next.iter().map(|command| (*command).to_owned()).collect()
+    commands(verbs, global)
+}
+
+/// Commands of this program for the same stack.
+fn commands(verbs: &[&str], global: &Global) -> Vec<String> {
+    verbs.iter().map(|verb| global.command(verb)).collect()
 }
 
 pub(super) fn exit(report: &Report) -> Exit {

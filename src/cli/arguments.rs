@@ -59,6 +59,24 @@ pub(super) struct Global {
     pub(super) non_interactive: bool,
 }
 
+impl Global {
+    /// Another command for the same stack, as it is typed.
+    pub(super) fn command(&self, verb: &str) -> String {
+        let mut command = format!("stackup {verb}");
+        let files = self.file.iter().map(|file| ("-f", file.display().to_string()));
+        let values = self.set.iter().map(|value| ("--set", value.clone()));
+        for (flag, value) in files.chain(values) {
+            let plain = |letter: char| letter.is_alphanumeric() || "/._-=:,+@%".contains(letter);
+            if value.chars().all(plain) && !value.is_empty() {
+                command.extend([" ", flag, " ", &value]);
+            } else {
+                command.extend([" ", flag, " '", &value.replace('\'', r"'\''"), "'"]);
+            }
+        }
+        command
+    }
+}
+
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
@@ -171,5 +189,26 @@ mod tests {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
         assert!(duration("-5m").is_err() && duration("soon").is_err());
+    }
+
+    #[test]
+    fn another_command_for_the_same_stack_can_be_typed_as_it_is_shown() {
+        let command = |typed: &[&str]| {
+            let typed = ["stackup", "apply"].iter().chain(typed);
+            Arguments::parse_from(typed).global.command("destroy")
+        };
+        assert_eq!(command(&[]), "stackup destroy");
+        let typed = [
+            "-f",
+            "stacks/kind.yaml",
+            "-f",
+            "my overlay's.yaml",
+            "--set",
+            "cluster.workers=3",
+        ];
+        assert_eq!(
+            command(&typed),
+            r"stackup destroy -f stacks/kind.yaml -f 'my overlay'\''s.yaml' --set cluster.workers=3"
+        );
     }
 }

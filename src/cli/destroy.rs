@@ -3,7 +3,7 @@ use std::{path::Path, time::Instant};
 use clap::Args;
 
 use super::{
-    apply::{carry_out, ended, tell_timings},
+    apply::{carry_out, ended, next, tell_timings},
     arguments::{Format, Global},
     cloud, cluster,
     confirm::confirm,
@@ -110,7 +110,8 @@ impl Destroy {
             show_plan(text, asks, global, screen);
             confirm(screen, &format!("Destroy all of {name}?"), self.yes)?;
             let executed = carry_out(session, Verb::Destroy, &plan, refreshed, screen).await?;
-            exit = ended(session, Verb::Destroy, &executed, began, global, screen)?;
+            let next = next(Verb::Destroy, &executed.report, global);
+            exit = ended(session, Verb::Destroy, &executed, began, &next, global, screen)?;
             if self.timings {
                 tell_timings(&executed.report, global, screen);
             }

@@ -46,6 +46,7 @@ impl Session {
             let begun = output::plural(unfinished.len(), "resource");
             say(
                 global,
+                screen,
                 &format!("resuming: an earlier run did not end; {begun} had begun"),
             );
             self.run.events.send(EventKind::Resumed { unfinished });
@@ -84,14 +85,30 @@ impl Session {
         }
     }
 
+    /// All that has happened is told; of what happens from here on, warnings wait for [`Self::warn`].
+    pub(super) async fn catch_up(&mut self) {
+        let (events, receiver) = Events::channel();
+        self.hear(Some(events.clone()));
+        self.run.events = events;
+        self.receiver = Some(receiver);
+        if let Some(telling) = self.telling.take() {
+            telling.end().await;
+        }
+    }
+
     /// Nothing is told any more.
     pub(super) async fn fall_silent(&mut self) {
         self.run.events = Events::ignored();
-        if let Ok(mut warnings) = self.warnings.lock() {
-            *warnings = None;
-        }
+        self.hear(None);
         if let Some(telling) = self.telling.take() {
             telling.end().await;
+        }
+    }
+
+    /// Where the warnings of servers go from here on.
+    fn hear(&self, events: Option<Events>) {
+        if let Ok(mut warnings) = self.warnings.lock() {
+            *warnings = events;
         }
     }
 }
@@ -138,8 +155,8 @@ pub(super) async fn nothing_at_all(verb: Verb, stack: &str, screen: &Screen) {
 }
 
 /// Writes a line for a person who watches a run.
-pub(super) fn say(global: &Global, text: &str) {
+pub(super) fn say(global: &Global, screen: &Screen, text: &str) {
     if global.output == Format::Text && !global.quiet {
-        tell_person(text);
+        tell_person(&screen.err.wrap(text, screen.err.width).join("\n"));
     }
 }

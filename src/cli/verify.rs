@@ -127,6 +127,7 @@ impl Verify {
             self.wait.unwrap_or_default(),
             &mut evidence,
             global,
+            screen,
         )
         .await?;
         if let Some(path) = &self.dump {
@@ -188,10 +189,11 @@ pub(super) async fn after_apply(
         ..Ask::default()
     };
     let mut evidence = evidence::begin(session);
-    say(global, "verifying");
+    say(global, screen, "verifying");
     let (verb, stack) = (Verb::Verify, evidence.stack.clone());
     session.run.events.send(EventKind::RunStarted { verb, stack });
-    let waited = wait(session, ask, AFTER_APPLY, &mut evidence, global).await?;
+    let waited = wait(session, ask, AFTER_APPLY, &mut evidence, global, screen).await?;
+    session.warn(screen, false);
     let summary = VerifySummary::of(&findings(&waited.answered));
     let stopped = session.run.cancel.stopped();
     session.run.events.send(EventKind::RunFinished {
@@ -228,6 +230,7 @@ async fn wait(
     within: Duration,
     evidence: &mut Evidence,
     global: &Global,
+    screen: &Screen,
 ) -> Result<Waited, CliError> {
     let began = Instant::now();
     let mut cancel = session.run.cancel.clone();
@@ -240,6 +243,7 @@ async fn wait(
     {
         say(
             global,
+            screen,
             "asking the components through the API server's port-forward",
         );
     }
@@ -283,7 +287,7 @@ async fn wait(
         }
         let line = progress(&open);
         if line != told {
-            say(global, &format!("{line} ({})", precise(began.elapsed())));
+            say(global, screen, &format!("{line} ({})", precise(began.elapsed())));
             told = line;
         }
         ask.before.clone_from(&answered);

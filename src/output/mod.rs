@@ -26,7 +26,7 @@ pub use json::event_json;
 pub use junit::verify_junit;
 pub use markdown::{plan_markdown, verify_markdown};
 pub use plan::{plan_json, plan_text};
-pub use report::{Ending, report_text};
+pub use report::{Ending, next_text, report_text};
 pub use status::{Body, Row, Section, Table, sections_text};
 pub use style::{Style, Symbol, Tone, about, coarse, plural, precise};
 pub use timings::timings_text;

@@ -58,7 +58,14 @@ pub(super) fn listing<'a>(
             }
         }
         if let (Some(line), true) = (lines.last_mut(), hidden > 0) {
-            line.extend([", ", style.ellipsis(), " ", &hidden.to_string(), " more"]);
+            let rest = format!("{} {hidden} more", style.ellipsis());
+            line.push(',');
+            if width(line) + 1 + width(&rest) <= room {
+                line.push(' ');
+                line.push_str(&rest);
+            } else {
+                lines.push(rest);
+            }
         }
         let mut lines = lines.iter();
         if width(group) > column {
@@ -94,6 +101,26 @@ mod tests {
             "  + k8s/shop/Deployment/  service-00, service-01,\n\
              \u{20}                         service-02, service-03, ... 5 more\n\
              \u{20} + kind.cluster/demo\n"
+        );
+    }
+
+    #[test]
+    fn a_count_that_has_no_room_beside_a_long_name_gets_a_line_of_its_own() {
+        let addresses: Vec<Address> = (0..4)
+            .map(|number| {
+                Address::new(
+                    "k8s",
+                    &format!("shop/Deployment/a-name-of-thirty-characters-{number:02}"),
+                )
+            })
+            .collect();
+        let mut out = String::new();
+        listing(&mut out, &Style::plain(60), "  + ", &addresses, false);
+        assert_eq!(
+            out,
+            "  + k8s/shop/Deployment/  a-name-of-thirty-characters-00,\n\
+             \u{20}                         a-name-of-thirty-characters-01,\n\
+             \u{20}                         ... 2 more\n"
         );
     }
 

@@ -88,7 +88,14 @@ pub fn report_text(ending: &Ending<'_>, style: &Style) -> String {
         put(&mut out, "");
     }
     put(&mut out, &headline(ending, style));
-    for (number, command) in ending.next.iter().enumerate() {
+    out.push_str(&next_text(ending.next, style));
+    out
+}
+
+/// What to type next.
+pub fn next_text(next: &[String], style: &Style) -> String {
+    let mut out = String::new();
+    for (number, command) in next.iter().enumerate() {
         let label = if number == 0 { "Next: " } else { "      " };
         put(&mut out, &format!("{label}{}", style.clean(command)));
     }
