@@ -36,27 +36,6 @@ pub(super) struct FailureText<'a> {
 pub fn report_text(ending: &Ending<'_>, style: &Style) -> String {
     let mut out = String::new();
     let report = ending.report;
-    if !report.failed.is_empty() {
-        put(&mut out, &style.paint(Tone::Strong, "Failed"));
-        for (address, failure) in &report.failed {
-            let sign = style.symbol(Symbol::Failed);
-            let tried = tried(failure.action);
-            put(
-                &mut out,
-                &format!(
-                    "  {sign} {}  ({tried})",
-                    style.paint(Tone::Strong, address.as_str())
-                ),
-            );
-            let text = FailureText {
-                message: &failure.message,
-                hint: failure.hint.as_deref(),
-                details: &failure.details,
-            };
-            failure_text(&mut out, style, 6, &text);
-        }
-        put(&mut out, "");
-    }
     skipped_text(&mut out, style, report);
     for (title, addresses) in [
         (
@@ -87,6 +66,7 @@ pub fn report_text(ending: &Ending<'_>, style: &Style) -> String {
         }
         put(&mut out, "");
     }
+    failed_text(&mut out, style, report);
     put(&mut out, &headline(ending, style));
     out.push_str(&next_text(ending.next, style));
     out
@@ -115,6 +95,32 @@ pub(super) fn failure_text(out: &mut String, style: &Style, indent: usize, failu
     if let Some(hint) = failure.hint {
         hanging(out, style, indent, "hint: ", 6, hint);
     }
+}
+
+/// What failed: last of what went wrong, so that a long list does not push it off the screen.
+fn failed_text(out: &mut String, style: &Style, report: &Report) {
+    if report.failed.is_empty() {
+        return;
+    }
+    put(out, &style.paint(Tone::Strong, "Failed"));
+    for (address, failure) in &report.failed {
+        let sign = style.symbol(Symbol::Failed);
+        let tried = tried(failure.action);
+        put(
+            out,
+            &format!(
+                "  {sign} {}  ({tried})",
+                style.paint(Tone::Strong, address.as_str())
+            ),
+        );
+        let text = FailureText {
+            message: &failure.message,
+            hint: failure.hint.as_deref(),
+            details: &failure.details,
+        };
+        failure_text(out, style, 6, &text);
+    }
+    put(out, "");
 }
 
 fn skipped_text(out: &mut String, style: &Style, report: &Report) {
@@ -279,14 +285,6 @@ mod tests {
     #[test]
     fn a_failed_run_says_what_failed_why_and_what_it_held_up() {
         insta::assert_snapshot!(text(&failed(), &Style::plain(80)), @r"
-        Failed
-          !! k8s/monitoring/Deployment/grafana  (create)
-              did not become ready: pod grafana-7d4 cannot pull its image, and will not
-              be able to until that is mended
-              | grafana-7d4  grafana  ErrImagePull
-              | not found
-              hint: kubectl -n monitoring describe pod grafana-7d4
-
         Not tried: 2 resources, because of k8s/monitoring/Deployment/grafana
           -  k8s/monitoring/Ingress/grafana
           -  k8s/monitoring/ServiceMonitor/grafana
@@ -294,6 +292,14 @@ mod tests {
         What stands
           cluster     kind-demo, 3 nodes
           kubeconfig  .stackup/demo/kubeconfig
+
+        Failed
+          !! k8s/monitoring/Deployment/grafana  (create)
+              did not become ready: pod grafana-7d4 cannot pull its image, and will not
+              be able to until that is mended
+              | grafana-7d4  grafana  ErrImagePull
+              | not found
+              hint: kubectl -n monitoring describe pod grafana-7d4
 
         !! apply of demo: only partly done after 1m23s
            12 created, 1 ready, 1 failed, 2 not tried
