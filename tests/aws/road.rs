@@ -97,7 +97,7 @@ async fn one_command_makes_everything_and_another_leaves_an_empty_account() {
     );
     let nodes = kubectl(&double, &sandbox, &["get", "nodes", "-o", "json"]);
     let nodes: Value = serde_json::from_str(&nodes).unwrap();
-    assert_eq!(nodes["items"].as_array().unwrap().len(), 2);
+    assert_eq!(nodes["items"].as_array().unwrap().len(), 3);
     let token = sandbox.stackup(&["token"]).ends(0);
     let token: Value = serde_json::from_str(&token.stdout).unwrap();
     assert!(

@@ -4,10 +4,12 @@ scheduler as processes, made by kwokctl, and kwok, which simulates kubelets for 
 It asks for every bearer token at `review_url`, as EKS asks IAM. Everything lies in a folder of its own, which goes with it.
 """
 
+import contextlib
 import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -288,9 +290,20 @@ def running_from(folder):
 
 
 def free_ports(count):
-    """Free ports of the loopback interface; all are held until all are known, so that none comes twice."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
+    """Free ports of the loopback interface, none of them one that the system gives to outgoing connections meanwhile.
+
+    All are held until all are known, so that none comes twice; two that look at once begin at different places.
+    """
+    low, high = map(int, pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    candidates = [*range(10_000, low), *range(high + 1, 65_536)]
+    held = []
+    try:
+        for port in random.sample(candidates, len(candidates)):
+            with contextlib.suppress(OSError):
+                held.append(socket.create_server(("127.0.0.1", port)))
+            if len(held) == count:
+                return [server.getsockname()[1] for server in held]
+    finally:
+        for server in held:
+            server.close()
+    raise RuntimeError(f"no {count} free ports outside of {low} to {high}")
