@@ -3,14 +3,16 @@ use std::time::Instant;
 use clap::Args;
 
 use super::{
-    arguments::{Format, Global},
     cloud,
     confirm::confirm,
-    context::{self, Environment, Screen, Session},
+    context::{self, Session},
     diff::{expected, planned, with_cost},
+    environment::Environment,
     error::{CliError, exit_of},
     exit::Exit,
-    run::{print, tell_person},
+    flags::{Format, Global},
+    print::{print, tell_person},
+    screen::Screen,
     signals, status,
     tell::{nothing_to_do, show_plan},
     verify,

@@ -1,7 +1,7 @@
 use clap::Args;
 use clap_complete::Shell;
 
-use super::{arguments::command, context::Screen, exit::Exit, run::print};
+use super::{exit::Exit, print::print};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,10 +17,10 @@ pub(super) struct Completion {
     shell: Shell,
 }
 
-/// Prints the script.
-pub(super) fn run(completion: &Completion, _: &Screen) -> Exit {
+/// Prints the script for a command.
+pub(super) fn run(completion: &Completion, command: &mut clap::Command) -> Exit {
     let mut script = Vec::new();
-    clap_complete::generate(completion.shell, &mut command(), "stackup", &mut script);
+    clap_complete::generate(completion.shell, command, "stackup", &mut script);
     print(&String::from_utf8_lossy(&script));
     Exit::Done
 }

@@ -1,6 +1,6 @@
 use std::io::{BufRead as _, Write as _};
 
-use super::{context::Screen, error::CliError, exit::Exit};
+use super::{error::CliError, exit::Exit, screen::Screen};
 
 /// Asks a person to say yes; without a person, refuses and says how to do without one.
 pub(super) fn confirm(screen: &Screen, question: &str, yes: bool) -> Result<(), CliError> {

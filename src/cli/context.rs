@@ -1,32 +1,28 @@
-//! Builds what a verb works with: the checked stack, its state, the kinds, and the screen.
+//! Builds what a verb works with: the checked stack, its state and the kinds.
 
 use std::{
-    collections::BTreeMap,
-    ffi::{OsStr, OsString},
-    io::{IsTerminal as _, Read as _},
+    io::Read as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
-    access,
-    arguments::{Colour, Format, Global, LogLevel, duration},
-    cloud, cluster,
+    access, cloud, cluster,
+    environment::Environment,
     error::CliError,
     exit::Exit,
+    flags::Global,
     lifetime,
-    run::tell_person,
+    print::tell_person,
     store::{left_behind, store},
     tell::Telling,
 };
 use crate::{
     engine::{Cancel, Canceller, Run},
-    local::{self, Local, ProgramPaths},
+    local::{self, Local},
     model::{Address, Event, EventKind, Events, Mistake, Secret, StackModel, Verb},
-    output::{Style, View},
     resource::{Registry, Stack, Wanted},
     stack,
     state::{Holder, KeyedHash, Loaded, SharedStore, Snapshot, Status, hex, make_folder},
@@ -34,126 +30,6 @@ use crate::{
 
 /// The bytes of a stack's key.
 const KEY: usize = 32;
-/// Says how often a cloud is asked how far it is, where 5 seconds are not right.
-const POLL_INTERVAL: &str = "STACKUP_POLL_INTERVAL";
-/// AWS throttles those who ask often, and what takes minutes is not seen much later.
-const PACE: Duration = Duration::from_secs(5);
-
-/// The environment, as it was when the program started.
-#[derive(Debug)]
-pub(super) struct Environment(BTreeMap<OsString, OsString>);
-
-impl Environment {
-    pub(super) fn new(variables: Vec<(OsString, OsString)>) -> Self {
-        Self(variables.into_iter().collect())
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0
-            .get(OsStr::new(name))
-            .map(OsString::as_os_str)
-            .filter(|value| !value.is_empty())
-    }
-
-    /// What a stack file may read with `${env:NAME}`.
-    fn text(&self) -> BTreeMap<String, String> {
-        let text = |value: &OsString| value.to_str().map(str::to_owned);
-        self.0
-            .iter()
-            .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
-            .collect()
-    }
-
-    pub(super) fn programs(&self) -> ProgramPaths {
-        ProgramPaths {
-            control_plane: self.get("STACKUP_CONTROL_PLANE").map(PathBuf::from),
-            path: self.get("PATH").unwrap_or_default().to_owned(),
-            env: self.0.clone(),
-        }
-    }
-
-    /// How often what has no watch is looked at while it is awaited.
-    pub(super) fn pace(&self) -> Result<Duration, CliError> {
-        let Some(text) = self.get(POLL_INTERVAL) else {
-            return Ok(PACE);
-        };
-        match duration(&text.to_string_lossy()) {
-            Ok(pace) if pace.is_zero() => Err(String::from("it must be longer than nothing")),
-            read => read,
-        }
-        .map_err(|error| CliError::new(Exit::Usage, format!("{POLL_INTERVAL}: {error}")))
-    }
-
-    /// The user's own kubeconfig.
-    pub(super) fn kubeconfig(&self) -> Option<PathBuf> {
-        let named = self
-            .get("KUBECONFIG")
-            .and_then(|list| std::env::split_paths(list).next());
-        named.or_else(|| Some(Path::new(self.get("HOME")?).join(".kube/config")))
-    }
-}
-
-/// How text is written here.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Screen {
-    /// For standard output.
-    pub(super) out: Style,
-    /// For standard error.
-    pub(super) err: Style,
-    /// How events are told.
-    pub(super) view: View,
-    /// Whether a question can be asked.
-    pub(super) asks: bool,
-}
-
-impl Screen {
-    pub(super) fn new(global: &Global, environment: &Environment) -> Self {
-        let (out, err) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
-        let dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
-        let plain = global.color == Colour::Never || dumb;
-        let columns = environment
-            .get("COLUMNS")
-            .and_then(|columns| columns.to_str()?.parse().ok());
-        let style = |terminal: bool| Style {
-            colour: match global.color {
-                Colour::Always => true,
-                Colour::Never => false,
-                Colour::Auto => terminal && !dumb && environment.get("NO_COLOR").is_none(),
-            },
-            unicode: !plain,
-            width: columns
-                .or_else(|| terminal.then(|| usize::from(console::Term::stderr().size().1)))
-                .unwrap_or(120)
-                .max(40),
-        };
-        let view = match global.output {
-            Format::Json => View::Json,
-            Format::Text if global.quiet => View::Quiet,
-            Format::Text if err && !plain => View::Terminal,
-            Format::Text => View::Lines,
-        };
-        Self {
-            out: style(out),
-            err: style(err),
-            view,
-            asks: std::io::stdin().is_terminal() && err && !global.non_interactive,
-        }
-    }
-
-    /// Turns on the detailed log.
-    pub(super) fn log(self, level: Option<LogLevel>) {
-        let Some(level) = level else { return };
-        let filter =
-            tracing_subscriber::EnvFilter::new(format!("warn,kube_client=off,stackup={}", level.name()));
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_ansi(self.err.colour)
-            .with_writer(std::io::stderr);
-        // A second log cannot be turned on; there is none before this one.
-        drop(log.try_init());
-    }
-}
-
 /// A checked stack with the resources that it comes to.
 #[derive(Debug)]
 pub(super) struct Opened {

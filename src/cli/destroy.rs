@@ -4,14 +4,16 @@ use clap::Args;
 
 use super::{
     apply::{carry_out, ended, next, tell_timings},
-    arguments::{Format, Global},
     cloud, cluster,
     confirm::confirm,
-    context::{self, Environment, Opened, Screen, Session},
+    context::{self, Opened, Session},
     diff::planned,
+    environment::Environment,
     error::CliError,
     exit::Exit,
-    run::{print, tell_person},
+    flags::{Format, Global},
+    print::{print, tell_person},
+    screen::Screen,
     tell::{nothing_at_all, nothing_there, nothing_to_do, show_plan},
 };
 use crate::{

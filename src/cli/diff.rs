@@ -3,13 +3,15 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 
 use super::{
-    arguments::{Format, Global},
     cloud,
-    context::{self, Environment, Screen, Session},
+    context::{self, Session},
+    environment::Environment,
     error::{CliError, stays},
     existing::at_its_cluster,
     exit::Exit,
-    run::print,
+    flags::{Format, Global},
+    print::print,
+    screen::Screen,
 };
 use crate::{
     engine::{self, Refreshed, Run, lint, plan, refresh},

@@ -1,11 +1,12 @@
 use serde_json::json;
 
 use super::{
-    arguments::{Format, Global},
-    context::{Environment, Screen},
+    environment::Environment,
     error::CliError,
     exit::Exit,
-    run::print,
+    flags::{Format, Global},
+    print::print,
+    screen::Screen,
 };
 use crate::{
     local::{Local, Need},

@@ -3,11 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{
-    arguments::Global,
-    context::{Environment, Screen},
-    error::CliError,
-    exit::Exit,
-    run::tell_person,
+    environment::Environment, error::CliError, exit::Exit, flags::Global, print::tell_person, screen::Screen,
 };
 use crate::stack;
 

@@ -3,13 +3,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{
-    arguments::Global,
     cloud,
-    context::{Environment, Screen},
+    environment::Environment,
     error::CliError,
     exit::Exit,
+    flags::Global,
     output::{outputs, remembered},
-    run::{print, tell_person},
+    print::{print, tell_person},
+    screen::Screen,
 };
 use crate::local::{self, LocalError};
 

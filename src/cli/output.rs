@@ -2,12 +2,14 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::{
-    arguments::{Format, Global},
     cluster,
-    context::{self, Environment, Opened, Screen, Session},
+    context::{self, Opened, Session},
+    environment::Environment,
     error::CliError,
     exit::Exit,
-    run::print,
+    flags::{Format, Global},
+    print::print,
+    screen::Screen,
 };
 const EXAMPLES: &str = "\
 Examples:

@@ -8,12 +8,14 @@ use serde_json::json;
 
 use super::{
     apply::tell_ending,
-    arguments::{Format, Global},
     cloud,
-    context::{Environment, Screen, holder, random},
+    context::{holder, random},
+    environment::Environment,
     error::{CliError, stays},
     exit::Exit,
-    run::{print, tell_error, tell_person},
+    flags::{Format, Global},
+    print::{print, tell_error, tell_person},
+    screen::Screen,
     signals,
     tell::Telling,
 };

@@ -1,14 +1,17 @@
-use std::{ffi::OsString, io::Write as _};
+use std::ffi::OsString;
 
 use clap::Parser as _;
 
 use super::{
-    arguments::{Arguments, Format, Global, Verbs},
+    arguments::{Arguments, Verbs, command},
     completion,
-    context::{Environment, Screen},
+    environment::Environment,
     error::CliError,
     exit::Exit,
-    schema, version,
+    print::tell_error,
+    schema,
+    screen::Screen,
+    version,
 };
 
 /// Runs one command line and returns the exit code. The environment is read by the caller, once.
@@ -49,14 +52,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, variables: Vec<(OsStri
     }
 }
 
-/// Tells what went wrong as the rest is told: as text or as data.
-pub(super) fn tell_error(error: &CliError, global: &Global, screen: &Screen) {
-    tell_person(&match global.output {
-        Format::Json => error.json().to_string(),
-        Format::Text => error.text(&screen.err),
-    });
-}
-
 async fn dispatch(
     arguments: Arguments,
     environment: &Environment,
@@ -80,27 +75,7 @@ async fn dispatch(
         Verbs::State(state) => state.run(global, environment, screen).await,
         Verbs::Doctor => super::doctor::run(global, environment, screen).await,
         Verbs::Schema => Ok(schema::run(screen)),
-        Verbs::Completion(completion) => Ok(completion::run(&completion, screen)),
+        Verbs::Completion(completion) => Ok(completion::run(&completion, &mut command())),
         Verbs::Version => Ok(version::run(global, screen)),
     }
-}
-
-/// Writes data to standard output; a reader that went away is no reason to fail.
-pub(super) fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| {
-        if text.ends_with('\n') {
-            Ok(())
-        } else {
-            out.write_all(b"\n")
-        }
-    });
-    drop(written.and_then(|()| out.flush()));
-}
-
-/// Writes a line for the person, not for a script.
-pub(super) fn tell_person(text: &str) {
-    let mut err = std::io::stderr().lock();
-    // If nobody reads what went wrong, the exit code still says it.
-    drop(err.write_all(text.as_bytes()).and_then(|()| err.write_all(b"\n")));
 }

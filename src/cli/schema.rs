@@ -1,4 +1,4 @@
-use super::{context::Screen, exit::Exit, run::print};
+use super::{exit::Exit, print::print, screen::Screen};
 use crate::stack;
 
 /// Prints the JSON schema of the stack file.

@@ -1,6 +1,6 @@
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{error::CliError, exit::Exit, run::tell_person};
+use super::{error::CliError, exit::Exit, print::tell_person};
 use crate::{engine::Canceller, model::Stop};
 
 /// Listens for INT, TERM and HUP. The first asks the run to stop; the second leaves at once, which is safe: whatever was

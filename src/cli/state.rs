@@ -2,12 +2,14 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    arguments::{Format, Global},
-    context::{self, Environment, Screen, Session, holder, random},
+    context::{self, Session, holder, random},
+    environment::Environment,
     error::CliError,
     exit::Exit,
+    flags::{Format, Global},
     output::remembered,
-    run::print,
+    print::print,
+    screen::Screen,
     store::{make_bucket, store},
 };
 use crate::{model::Address, state::StateError};

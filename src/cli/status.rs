@@ -2,13 +2,15 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    arguments::{Format, Global},
     cloud,
-    context::{self, Environment, Screen, Session},
+    context::{self, Session},
     diff::planned,
+    environment::Environment,
     error::CliError,
     exit::Exit,
-    run::print,
+    flags::{Format, Global},
+    print::print,
+    screen::Screen,
 };
 use crate::{
     engine::Seen,

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle, time::timeout};
 
 use super::{
-    arguments::{Format, Global},
-    context::{Screen, Session},
-    run::{print, tell_person},
+    context::Session,
+    flags::{Format, Global},
+    print::{print, tell_person},
+    screen::Screen,
 };
 use crate::{
     model::{Event, EventKind, Events, Outcome, Summary, Verb},

@@ -2,12 +2,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    arguments::Global,
-    cloud,
-    context::{self, Environment, Screen},
-    error::CliError,
-    exit::Exit,
-    run::print,
+    cloud, context, environment::Environment, error::CliError, exit::Exit, flags::Global, print::print,
+    screen::Screen,
 };
 use crate::{
     aws::{Clients, token},

@@ -1,11 +1,13 @@
 use serde_json::json;
 
 use super::{
-    arguments::{Format, Global},
-    context::{self, Environment, Screen},
+    context,
+    environment::Environment,
     error::CliError,
     exit::Exit,
-    run::print,
+    flags::{Format, Global},
+    print::print,
+    screen::Screen,
 };
 
 /// Checks the stack file and its manifests; every mistake at once.

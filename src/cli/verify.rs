@@ -7,12 +7,14 @@ use std::{
 use clap::{Args, ValueEnum};
 
 use super::{
-    arguments::{Format, Global, duration},
-    context::{self, Environment, Screen, Session},
+    context::{self, Session},
+    environment::Environment,
     error::CliError,
     evidence,
     exit::Exit,
-    run::print,
+    flags::{Format, Global, duration},
+    print::print,
+    screen::Screen,
     tell::say,
 };
 use crate::{

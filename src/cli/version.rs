@@ -1,10 +1,10 @@
 use serde_json::json;
 
 use super::{
-    arguments::{Format, Global},
-    context::Screen,
     exit::Exit,
-    run::print,
+    flags::{Format, Global},
+    print::print,
+    screen::Screen,
 };
 
 /// Prints the version and what this build can do.
