@@ -9,6 +9,9 @@ LOGS=$CACHE/log
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
 # Go's caches grow to gigabytes for these few programs: kept here, and such that `rm -r` can remove them.
 export GOPATH=$CACHE/go GOMODCACHE=$CACHE/go/pkg/mod GOCACHE=$CACHE/go/build GOFLAGS="${GOFLAGS:+$GOFLAGS }-modcacherw"
+# So are its counts of its own calls, which it keeps beside the user's settings; the settings stay the user's.
+export GOENV=${GOENV:-${XDG_CONFIG_HOME:-$HOME/.config}/go/env}
+if type -P go >/dev/null; then go() { XDG_CONFIG_HOME=$CACHE/go/config command go "$@"; }; fi
 # kubectl's, of clusters that live for seconds.
 export KUBECACHEDIR=$CACHE/kubectl
 mkdir -p "$LOGS"
