@@ -206,6 +206,23 @@ async fn whoever_makes_the_cluster_may_not_be_named_under_access_as_well() {
 }
 
 #[tokio::test]
+async fn a_role_that_is_not_there_is_told_before_a_cluster_is_made_to_let_it_in() {
+    let Some(double) = Double::start(SCALE).await else {
+        return;
+    };
+    let access = "cluster:\n  access:\n    - {principal: \"arn:aws:iam::123456789012:role/nobdy\", policy: AmazonEKSViewPolicy}\n    - {principal: \"arn:aws:iam::210987654321:role/of-others\", policy: AmazonEKSViewPolicy}\n";
+    let stack = SMALL.replace("cluster:\n", access);
+    let refused = sandbox(&double, &stack).stackup(&["apply", "--yes"]).ends(6);
+    let told = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        told.contains("role/nobdy, and the account has no role nobdy") && !told.contains("of-others"),
+        "{}",
+        refused.all()
+    );
+    assert_eq!(double.account().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn at_a_wrong_place_or_signed_in_as_nobody_nothing_else_is_looked_at() {
     let Some(double) = Double::start(SCALE).await else {
         return;
