@@ -68,6 +68,24 @@ fn events(run: &Run) -> Vec<Value> {
     events
 }
 
+/// Runs an apply that verifies until Ctrl-C, a second after it began with that.
+fn stopped_while_it_verifies(shop: &Shop, arguments: &[&str]) -> Run {
+    shop.proxy.take();
+    let verifying = shop.sandbox.spawn(arguments);
+    let looks_at_nodes = || {
+        shop.proxy
+            .sent()
+            .iter()
+            .any(|sent| sent.path.starts_with("/api/v1/nodes"))
+    };
+    while !looks_at_nodes() {
+        thread::sleep(Duration::from_millis(50));
+    }
+    thread::sleep(Duration::from_secs(1));
+    verifying.signal(Signal::INT);
+    verifying.wait().ends(130)
+}
+
 /// The names of events, without those of the resources.
 fn names(events: &[Value]) -> Vec<&str> {
     let names = events.iter().map(|event| event["event"].as_str().unwrap());
@@ -185,20 +203,15 @@ fn every_run_is_told_to_scripts_from_its_start_to_its_end() {
     }
     // It is verified after that: a run of its own, which this cluster, where nobody resolves names, does not end well.
     shop.second_version();
-    shop.proxy.take();
-    let verifying = ["apply", "--yes", "--output", "json", "--set", "verify=quick"];
-    let verifying = shop.sandbox.spawn(&verifying);
-    while !shop
-        .proxy
-        .sent()
-        .iter()
-        .any(|sent| sent.path.starts_with("/api/v1/nodes"))
-    {
-        thread::sleep(Duration::from_millis(50));
-    }
-    thread::sleep(Duration::from_secs(1));
-    verifying.signal(Signal::INT);
-    let told = events(&verifying.wait().ends(130));
+    let verify = ["apply", "--yes", "--set", "verify=quick"];
+    let person = stopped_while_it_verifies(&shop, &verify);
+    assert_eq!(person.stdout.matches("Next:").count(), 1, "{}", person.all());
+    let next = "Next: stackup verify --set verify=quick\n      stackup status --set verify=quick\n";
+    assert!(person.stdout.ends_with(next), "{}", person.all());
+    let told = events(&stopped_while_it_verifies(
+        &shop,
+        &[&verify[..], &["--output", "json"]].concat(),
+    ));
     let first = told
         .iter()
         .rposition(|event| event["event"] == "runStarted")

@@ -13,7 +13,7 @@ use super::{
     flags::{Format, Global},
     print::{print, tell_person},
     screen::Screen,
-    signals, status,
+    status,
     tell::{nothing_to_do, show_plan},
     verify,
 };
@@ -154,9 +154,7 @@ pub(super) async fn carry_out(
     refreshed: Refreshed,
     screen: &Screen,
 ) -> Result<Executed, CliError> {
-    if let Some(canceller) = session.canceller.take() {
-        signals::listen(canceller)?;
-    }
+    session.listen()?;
     session.tell(screen);
     let loaded = session.loaded.clone();
     let executed = execute(

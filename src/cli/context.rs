@@ -16,6 +16,7 @@ use super::{
     flags::Global,
     lifetime,
     print::tell_person,
+    signals,
     store::{left_behind, store},
     tell::Telling,
 };
@@ -190,6 +191,11 @@ impl Session {
             warnings,
             known,
         })
+    }
+
+    /// From here on a signal stops what is done, in order; before, it ends the program, which has begun nothing.
+    pub(super) fn listen(&mut self) -> Result<(), CliError> {
+        self.canceller.take().map_or(Ok(()), signals::listen)
     }
 
     /// Gives the lock back, and tells the rest.

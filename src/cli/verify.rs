@@ -186,6 +186,8 @@ pub(super) async fn after_apply(
     screen: &Screen,
 ) -> Result<Exit, CliError> {
     let began = Instant::now();
+    // Where there was nothing to do, nobody listens yet.
+    session.listen()?;
     let ask = Ask {
         level: Some(reachable(level)?),
         ..Ask::default()

@@ -194,8 +194,8 @@ pub(crate) fn options(local: &Local, kubernetes: &str) -> Result<Value, LocalErr
         "kubeSchedulerPort",
         "kwokControllerPort",
     ];
-    let listeners = listeners(names.len(), &outgoing_ports(), chance())
-        .map_err(LocalError::file("find a free port on", Path::new("127.0.0.1")))?;
+    let listeners =
+        free_ports(names.len()).map_err(LocalError::file("find a free port on", Path::new("127.0.0.1")))?;
     if let Some(options) = options.as_object_mut() {
         for (name, listener) in names.into_iter().zip(&listeners) {
             let address = listener.local_addr();
@@ -208,6 +208,16 @@ pub(crate) fn options(local: &Local, kubernetes: &str) -> Result<Value, LocalErr
         "kind": "KwokctlConfiguration",
         "options": options,
     }))
+}
+
+/// Listeners on so many ports of this machine that are free, and stay so until a server that was told of them listens. All
+/// are held until all are known, so that no port comes twice.
+///
+/// # Errors
+///
+/// When the system has no port left.
+pub fn free_ports(count: usize) -> io::Result<Vec<TcpListener>> {
+    listeners(count, &outgoing_ports(), chance())
 }
 
 /// The ports that the system gives to outgoing connections: one of these, free when it is chosen, may be taken before
@@ -223,8 +233,8 @@ fn outgoing_ports() -> RangeInclusive<u16> {
     }
 }
 
-/// Listeners on so many free ports outside of `outgoing`, or on any port where these do not do. All are held until all
-/// are known, so that no port comes twice. `chance` says where to begin, so that two that look at once do not meet.
+/// Listeners on free ports outside of `outgoing`, or on any port where these do not do. `chance` says where to begin, so
+/// that two that look at once do not meet.
 fn listeners(count: usize, outgoing: &RangeInclusive<u16>, chance: u64) -> io::Result<Vec<TcpListener>> {
     let listen = |port| TcpListener::bind(("127.0.0.1", port));
     let quiet: Vec<u16> = (FIRST_PORT..=u16::MAX)

@@ -31,5 +31,6 @@ pub use error::LocalError;
 pub use expand::{companions, expand};
 pub use kind_config::node_image;
 pub use kubeconfig::Kubeconfig;
+pub use kwokctl::free_ports;
 pub use program::{Answer, Call, ProgramPaths, Programs};
 pub use room::{Local, kinds};

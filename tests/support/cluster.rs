@@ -2,8 +2,6 @@
 
 use std::{
     env, fs,
-    hash::{BuildHasher, Hasher, RandomState},
-    net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -110,7 +108,8 @@ impl Cluster {
             "kubeScheduler",
             "kwokController",
         ];
-        for (name, listener) in ports.iter().zip(&free_ports(ports.len())) {
+        let listeners = stackup::local::free_ports(ports.len()).unwrap();
+        for (name, listener) in ports.iter().zip(&listeners) {
             options[format!("{name}Port")] = listener.local_addr().unwrap().port().into();
         }
         json!({"apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokctlConfiguration", "options": options})
@@ -183,32 +182,6 @@ pub(crate) fn stack(name: &str, kubeconfig: &Path, context: &str) -> String {
 
 /// Runs a command that must succeed.
 #[track_caller]
-/// Listeners on free ports, none of them one that the system gives to outgoing connections before a server takes it.
-/// All are held until all are known, so that no port comes twice; where to begin is left to chance, so that two that look
-/// at once do not meet.
-fn free_ports(count: usize) -> Vec<TcpListener> {
-    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
-    let bounds: Vec<u16> = range
-        .split_whitespace()
-        .map(|bound| bound.parse().unwrap())
-        .collect();
-    let quiet: Vec<u16> = (10_000..=u16::MAX)
-        .filter(|port| !(bounds[0]..=bounds[1]).contains(port))
-        .collect();
-    let chance = RandomState::new().build_hasher().finish() % quiet.len() as u64;
-    let around = quiet
-        .iter()
-        .cycle()
-        .skip(usize::try_from(chance).unwrap())
-        .take(quiet.len());
-    let found: Vec<_> = around
-        .filter_map(|&port| TcpListener::bind(("127.0.0.1", port)).ok())
-        .take(count)
-        .collect();
-    assert_eq!(found.len(), count, "free ports");
-    found
-}
-
 fn output(command: &mut Command) -> String {
     let run = command
         .stdin(Stdio::null())

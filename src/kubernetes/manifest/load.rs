@@ -409,6 +409,29 @@ mod tests {
     }
 
     #[test]
+    fn files_read_side_by_side_come_in_their_order_with_their_mistakes() {
+        let texts: Vec<Text> = (0..64)
+            .map(|number| Text {
+                file: format!("{number:02}.yaml").into(),
+                text: format!(
+                    "apiVersion: v1\nkind: Namespace\nmetadata: {{name: n{number}}}\n---\n{number}\n"
+                )
+                .into(),
+            })
+            .collect();
+        let mut mistakes = Vec::new();
+        let objects = load_all(&texts, &mut mistakes);
+        let names: Vec<&str> = objects.iter().map(Object::name).collect();
+        assert_eq!(
+            names,
+            (0..64).map(|number| format!("n{number}")).collect::<Vec<_>>()
+        );
+        let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 64);
+        assert!(told.is_sorted(), "{told:?}");
+    }
+
+    #[test]
     fn mistakes_of_several_documents_are_told_at_once_and_the_good_ones_are_kept() {
         let (objects, mistakes) = read(
             "kind: A\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: a, uid: x, namespace: _}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: good}\n",
