@@ -391,3 +391,56 @@ pub(super) fn failing(pod: &Value) -> Vec<(String, bool)> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        kubernetes::{Clusters, api::tests::server},
+        model::Secret,
+    };
+
+    #[tokio::test]
+    async fn a_daemon_set_waits_while_there_is_no_node() {
+        let nodes = |items: Value| (200, json!({"kind": "NodeList", "items": items}));
+        let (address, serve) = server(vec![
+            nodes(json!([])),
+            nodes(json!([{"metadata": {"name": "a"}}])),
+        ])
+        .await;
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = json!({"apiVersion": "v1", "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {"server": address}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}]});
+        std::fs::write(folder.path().join("config"), kubeconfig.to_string()).unwrap();
+        let clusters = Clusters::new(
+            folder.path().to_owned(),
+            Secret::new(vec![1]),
+            Arc::new(|_| {}),
+            None,
+        );
+        let outputs = json!({"kubeconfig": "config", "context": "x", "profile": "kind"});
+        let cluster = clusters.cluster(&outputs).await.unwrap();
+        // What its controller says is the same in both: only the nodes tell whether it is over.
+        let set = |pods: u8| {
+            json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "a", "namespace": "n"},
+            "status": {"observedGeneration": 1, "desiredNumberScheduled": pods, "updatedNumberScheduled": pods,
+                "numberAvailable": pods, "numberReady": pods}})
+        };
+        let none = readiness(&cluster, &set(0)).await.unwrap();
+        assert_eq!(none, Readiness::NotYet("the cluster has no node yet".into()));
+        assert_eq!(readiness(&cluster, &set(0)).await.unwrap(), Readiness::Ready);
+        // One that has pods has nodes: nothing is asked.
+        assert_eq!(readiness(&cluster, &set(1)).await.unwrap(), Readiness::Ready);
+        let asked = serve.await.unwrap();
+        assert!(
+            asked
+                .iter()
+                .all(|request| request.starts_with("GET /api/v1/nodes?limit=1 ")),
+            "{asked:?}"
+        );
+    }
+}
