@@ -1,10 +1,8 @@
-use serde_json::Value;
-
 use super::{
     check::{Check, Miss, Outcome},
-    evidence::{Evidence, excerpt},
+    evidence::{Evidence, digest, excerpt},
     object::{items, text},
-    prometheus,
+    prometheus, workload,
 };
 
 const READY: &str = "am.ready";
@@ -23,7 +21,7 @@ pub(super) const CHECKS: &[Check] = &[
         .needs(&["inventory.statefulsets"])
         .reads(&["StatefulSet", KIND])
         .fix("kubectl -n monitoring get statefulsets,pods"),
-    Check::new("am.pod", "the Alertmanager pod runs Alertmanager and its config-reloader", pod)
+    Check::new("am.pod", "every Alertmanager pod runs Alertmanager and its config-reloader", pod)
         .needs(&["inventory.statefulsets"])
         .reads(&["StatefulSet", "Pod"])
         .fix("kubectl -n monitoring get pods -l app.kubernetes.io/name=alertmanager"),
@@ -57,6 +55,7 @@ pub(super) const CHECKS: &[Check] = &[
         .fix("kubectl -n monitoring logs statefulset/prometheus-monitoring-kube-prometheus-prometheus -c prometheus --tail=20"),
     Check::new("am.receivers", "Alertmanager's receivers are known", receivers)
         .standard()
+        .alike()
         .needs(&[READY])
         .reads(&[STATUS]),
 ];
@@ -95,16 +94,8 @@ fn ready(e: &Evidence, _: &'static str) -> Outcome {
 }
 
 fn status(e: &Evidence, _: &'static str) -> Outcome {
-    let replicas: i64 = e
-        .some_applied(KIND)?
-        .iter()
-        .map(|object| {
-            object
-                .pointer("/spec/replicas")
-                .and_then(Value::as_i64)
-                .unwrap_or(1)
-        })
-        .sum();
+    let wanted = e.some_applied(KIND)?;
+    let replicas: i64 = wanted.into_iter().map(workload::replicas).sum();
     let answer = e.json(STATUS)?;
     let state = text(&answer, "/cluster/status");
     let peers = items(&answer, "/cluster/peers").len();
@@ -150,8 +141,9 @@ fn receivers(e: &Evidence, _: &'static str) -> Outcome {
         .lines()
         .filter(|line| line.trim_start_matches(['-', ' ']).ends_with("_configs:"))
         .count();
-    Ok(match sends {
+    let sends = match sends {
         0 => "none: no alert leaves the cluster".to_owned(),
         sends => format!("{sends} ways out"),
-    })
+    };
+    Ok(format!("{sends}; configuration {}", digest(original)))
 }

@@ -23,7 +23,9 @@ pub struct Check {
     pub fix: Option<&'static str>,
     /// Whether it means anything where pods only say that they run.
     pub simulated: bool,
-    pub(super) run: Run,
+    /// Whether what is seen has to be the very same of every pod of one `StatefulSet`.
+    alike: bool,
+    run: Run,
 }
 
 /// Decides a check. It is given its own id, so that a table of facts can share one function.
@@ -41,8 +43,8 @@ pub(super) struct Miss {
     pub(super) hint: Option<String>,
 }
 
-/// Whether a fact is not so, not known yet, or not a question here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a fact is not so, not known yet, or not a question here: what weighs more is less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum How {
     Fails,
     /// Time alone will tell.
@@ -86,6 +88,11 @@ pub(super) fn none(wrong: &[String], holds: impl Into<String>, expected: impl In
     Err(Miss::fail(few(wrong), expected))
 }
 
+/// The `StatefulSet` of a pod: its name without its number.
+fn set(pod: &str) -> &str {
+    pod.rsplit_once('-').map_or(pod, |(set, _)| set)
+}
+
 /// The first few of a list, and how many more there are.
 pub(super) fn few(list: &[String]) -> String {
     const SHOWN: usize = 5;
@@ -109,6 +116,7 @@ impl Check {
             hint: None,
             fix: None,
             simulated: true,
+            alike: false,
             run,
         }
     }
@@ -149,6 +157,52 @@ impl Check {
     pub(super) const fn fix(mut self, fix: &'static str) -> Self {
         self.fix = Some(fix);
         self
+    }
+
+    /// What is seen has to be the very same of every pod of one `StatefulSet`.
+    pub(super) const fn alike(mut self) -> Self {
+        self.alike = true;
+        self
+    }
+
+    /// Decides it. Where several pods were asked what it reads, it has to hold for each of them alone.
+    pub(super) fn decide(&self, e: &Evidence) -> Outcome {
+        let pods = e.asked(self.reads);
+        if pods.len() < 2 {
+            return (self.run)(e, self.id);
+        }
+        let mut seen = Vec::new();
+        let mut missed = Vec::new();
+        for pod in &pods {
+            match (self.run)(&e.of_pod(pod, self.reads), self.id) {
+                Ok(observed) => seen.push((*pod, observed)),
+                Err(miss) => missed.push((*pod, miss)),
+            }
+        }
+        if let Some(worst) = missed.iter().map(|(_, miss)| miss).min_by_key(|miss| miss.how) {
+            let as_bad = missed.iter().filter(|(_, miss)| miss.how == worst.how);
+            let observed: Vec<String> = as_bad
+                .map(|(pod, miss)| format!("{pod}: {}", miss.observed))
+                .collect();
+            return Err(Miss {
+                observed: few(&observed),
+                ..worst.clone()
+            });
+        }
+        let all: Vec<String> = seen
+            .iter()
+            .map(|(pod, observed)| format!("{pod}: {observed}"))
+            .collect();
+        let differ = |(a, b): (&(&str, String), &(&str, String))| set(a.0) == set(b.0) && a.1 != b.1;
+        if self.alike && seen.iter().zip(seen.iter().skip(1)).any(differ) {
+            return Err(Miss::fail(few(&all), "the same of every pod"));
+        }
+        match seen.first() {
+            Some((_, first)) if seen.iter().all(|(_, observed)| observed == first) => {
+                Ok(format!("{first} (each of {} pods)", seen.len()))
+            }
+            _ => Ok(few(&all)),
+        }
     }
 
     /// The part of the stack that it is about, as people call it.

@@ -1,8 +1,12 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     check::Miss,
@@ -22,11 +26,12 @@ pub struct Evidence {
     /// What the cluster's resource told of itself.
     pub cluster: Value,
     /// The manifests that the stack comes to, after patches; values of Secrets are masked.
-    pub applied: Vec<Value>,
+    pub applied: Arc<Vec<Value>>,
     /// The live objects by kind; values of Secrets are masked.
-    pub objects: BTreeMap<String, Vec<Value>>,
-    /// What was answered, by `component:/path`.
-    pub http: BTreeMap<String, Answer>,
+    pub objects: BTreeMap<String, Arc<Vec<Value>>>,
+    /// What was answered, by `component:/path` and then by the pod, `namespace/name`, that answered it; of the API
+    /// server by the empty one.
+    pub http: BTreeMap<String, BTreeMap<String, Answer>>,
     /// What the credentials may not read: a kind, or `pods/portforward`.
     pub refused: BTreeSet<String>,
 }
@@ -52,7 +57,7 @@ pub enum Answer {
 impl Evidence {
     /// The live objects of a kind.
     pub(super) fn all(&self, kind: &str) -> &[Value] {
-        self.objects.get(kind).map_or(&[], Vec::as_slice)
+        self.objects.get(kind).map_or(&[], |all| all.as_slice())
     }
 
     /// One live object. Objects without namespace are found under the empty one.
@@ -83,9 +88,40 @@ impl Evidence {
         self.find(text(wanted, "/kind"), namespace(wanted), name(wanted))
     }
 
+    /// The pods that were asked for any of these.
+    pub(super) fn asked(&self, reads: &[&str]) -> BTreeSet<&str> {
+        let answers = reads.iter().filter_map(|read| self.http.get(*read));
+        answers.flat_map(|by| by.keys().map(String::as_str)).collect()
+    }
+
+    /// The same, of what was answered only what one pod answered to these.
+    pub(super) fn of_pod(&self, pod: &str, reads: &[&str]) -> Self {
+        let answer = |read: &&str| {
+            let answer = self.http.get(*read)?.get(pod)?.clone();
+            Some(((*read).to_owned(), [(pod.to_owned(), answer)].into()))
+        };
+        let http = reads.iter().filter_map(answer).collect();
+        Self {
+            stack: self.stack.clone(),
+            profile: self.profile.clone(),
+            simulated: self.simulated,
+            cluster: self.cluster.clone(),
+            applied: Arc::clone(&self.applied),
+            objects: self.objects.clone(),
+            http,
+            refused: self.refused.clone(),
+        }
+    }
+
+    /// What the one pod that was asked answered, with the pod. A check is given one at a time.
+    pub(super) fn answer(&self, key: &str) -> Option<(&str, &Answer)> {
+        let (pod, answer) = self.http.get(key)?.first_key_value()?;
+        Some((pod, answer))
+    }
+
     /// The body of a successful answer.
     pub(super) fn body(&self, key: &str) -> Result<&str, Miss> {
-        match self.http.get(key) {
+        match self.answer(key).map(|(_, answer)| answer) {
             Some(Answer::Response { status, body }) if (200..300).contains(status) => Ok(body),
             Some(Answer::Response { status, body }) => Err(Miss::fail(
                 format!("status {status}: {}", excerpt(body)),
@@ -114,6 +150,11 @@ impl Evidence {
             })
             .collect())
     }
+}
+
+/// Enough of a text's SHA-256, in hexadecimal digits, to tell it from another one.
+pub(super) fn digest(text: &str) -> String {
+    crate::state::hex(&Sha256::digest(text)).chars().take(8).collect()
 }
 
 /// The first line that says something, short enough to show.
@@ -212,17 +253,17 @@ mod tests {
             status,
             body: body.to_owned(),
         };
-        evidence.http.insert(
-            "a:/".into(),
-            response(500, "\n  rpc error: code = Unavailable\nmore"),
-        );
-        evidence.http.insert("b:/".into(), response(200, "not json"));
-        evidence.http.insert(
-            "c:/".into(),
-            Answer::Error {
-                error: "connection refused".into(),
-            },
-        );
+        let error = Answer::Error {
+            error: "connection refused".into(),
+        };
+        for (key, answer) in [
+            ("a:/", response(500, "\n  rpc error: code = Unavailable\nmore")),
+            ("b:/", response(200, "not json")),
+            ("c:/", error),
+        ] {
+            let by = [("n/pod".to_owned(), answer)].into();
+            evidence.http.insert(key.to_owned(), by);
+        }
         assert_eq!(
             evidence.body("a:/").unwrap_err().observed,
             "status 500: rpc error: code = Unavailable"

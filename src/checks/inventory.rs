@@ -154,11 +154,7 @@ fn pods(e: &Evidence, _: &'static str) -> Outcome {
         let wanted = if text(live, "/kind") == "DaemonSet" {
             workload::nodes(e, live).len()
         } else {
-            let replicas = live
-                .pointer("/spec/replicas")
-                .and_then(Value::as_i64)
-                .unwrap_or(1);
-            usize::try_from(replicas).unwrap_or_default()
+            usize::try_from(workload::replicas(live)).unwrap_or_default()
         };
         let found = workload::pods(e, live).len();
         total += found;

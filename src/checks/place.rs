@@ -8,7 +8,7 @@ use super::{
     workload,
 };
 
-/// Where a component answers HTTP.
+/// Where a pod of a component answers HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The pod's namespace.
@@ -28,40 +28,40 @@ const OPERATED: [(&str, &str, u16); 4] = [
     ("alertmanager-reloader", "Alertmanager", 8080),
 ];
 
-/// Where to ask each component of the stack: at a pod that is ready, or else at one that may be.
-pub fn places(e: &Evidence) -> BTreeMap<&'static str, Place> {
+/// Where to ask each component of the stack: at every pod that is ready, or else at one that may be.
+pub fn places(e: &Evidence) -> BTreeMap<&'static str, Vec<Place>> {
     let mut places = BTreeMap::new();
     for (component, named, port) in DEPLOYED {
         let wanted = e
             .applied("Deployment")
             .find(|object| label(object, "app.kubernetes.io/name") == named);
-        if let Some(place) = wanted
-            .and_then(|wanted| e.live(wanted))
-            .and_then(|live| place(e, live, port))
-        {
-            places.insert(component, place);
-        }
+        let live = wanted.and_then(|wanted| e.live(wanted));
+        places.insert(component, of_all(e, live, port));
     }
     for (component, kind, port) in OPERATED {
         let made = workload::made_for(e, kind).unwrap_or_default();
-        if let Some(place) = made.first().and_then(|set| place(e, set, port)) {
-            places.insert(component, place);
-        }
+        places.insert(component, of_all(e, made, port));
     }
     places
 }
 
-fn place(e: &Evidence, workload: &Value, port: u16) -> Option<Place> {
-    let pods = workload::pods(e, workload);
-    let pod = pods
-        .iter()
-        .find(|pod| workload::pod_ready(pod))
-        .or_else(|| pods.first())?;
-    Some(Place {
+fn of_all<'a>(e: &'a Evidence, workloads: impl IntoIterator<Item = &'a Value>, port: u16) -> Vec<Place> {
+    let of = |workload| {
+        let mut pods = workload::pods(e, workload);
+        if pods.iter().any(|pod| workload::pod_ready(pod)) {
+            pods.retain(|pod| workload::pod_ready(pod));
+        } else {
+            pods.truncate(1);
+        }
+        pods
+    };
+    let pods = workloads.into_iter().flat_map(of);
+    pods.map(|pod| Place {
         namespace: namespace(pod).to_owned(),
         pod: name(pod).to_owned(),
         port,
     })
+    .collect()
 }
 
 /// Which Secret and which of its keys hold the user and password of Grafana.

@@ -31,7 +31,7 @@ pub(super) const CHECKS: &[Check] = &[
         .needs(&["inventory.statefulsets"])
         .reads(&["StatefulSet", "Prometheus"])
         .fix("kubectl -n monitoring get statefulsets,pods"),
-    Check::new("prom.pod", "the Prometheus pod runs Prometheus and its config-reloader", pod)
+    Check::new("prom.pod", "every Prometheus pod runs Prometheus and its config-reloader", pod)
         .needs(&["inventory.statefulsets"])
         .reads(&["StatefulSet", "Pod"])
         .hint("Prometheus that needs longer for its start than 15 minutes, or more memory than its limit, is restarted")
@@ -122,17 +122,24 @@ pub(super) fn carried_out(e: &Evidence, kind: &str) -> Outcome {
     Ok(few(&seen))
 }
 
-/// Readiness and owner of the `StatefulSet`s that the operator made.
+/// Readiness, owner and size of the `StatefulSet`s that the operator made.
 pub(super) fn made(e: &Evidence, kind: &str) -> Outcome {
     let mut seen = Vec::new();
     for set in workload::made_for(e, kind)? {
         seen.push(
             workload::ready(set).map_err(|why| Miss::fail(why, "all pods ready and of the last version"))?,
         );
-        if !e.all(kind).iter().any(|owner| owned_by(set, owner)) {
+        let Some(owner) = e.all(kind).iter().find(|owner| owned_by(set, owner)) else {
             return Err(Miss::fail(
                 format!("{} is owned by no {kind} that is there", title(set)),
                 format!("a {kind} as owner"),
+            ));
+        };
+        let (asked, has) = (workload::replicas(owner), workload::replicas(set));
+        if asked != has {
+            return Err(Miss::fail(
+                format!("{} has spec.replicas {has}", title(set)),
+                format!("{asked}, as {} says", full_title(owner)),
             ));
         }
         let annotation = "/metadata/annotations/prometheus-operator-input-hash";
@@ -146,14 +153,17 @@ pub(super) fn made(e: &Evidence, kind: &str) -> Outcome {
     Ok(few(&seen))
 }
 
-/// Whether the named containers of the operator's pods run, and their init containers have ended well.
+/// Whether all of the operator's pods are there and the named containers in them run, and their init containers have ended well.
 pub(super) fn running(e: &Evidence, kind: &str, containers: &[&str]) -> Outcome {
     let mut wrong = Vec::new();
     let mut seen = Vec::new();
     for set in workload::made_for(e, kind)? {
         let pods = workload::pods(e, set);
-        if pods.is_empty() {
-            wrong.push(format!("{} has no pod", title(set)));
+        let wanted = usize::try_from(workload::replicas(set))
+            .unwrap_or_default()
+            .max(1);
+        if pods.len() < wanted {
+            wrong.push(format!("{} has {} of {wanted} pods", title(set), pods.len()));
         }
         for pod in pods {
             for named in containers {
@@ -434,13 +444,8 @@ fn alertmanagers(e: &Evidence, _: &'static str) -> Outcome {
     e.some_applied("Prometheus")?;
     let wanted: i64 = e
         .some_applied("Alertmanager")?
-        .iter()
-        .map(|object| {
-            object
-                .pointer("/spec/replicas")
-                .and_then(Value::as_i64)
-                .unwrap_or(1)
-        })
+        .into_iter()
+        .map(workload::replicas)
         .sum();
     let answer = e.json(ALERTMANAGERS)?;
     let active = items(&answer, "/data/activeAlertmanagers").len();

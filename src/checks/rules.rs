@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     check::{Check, Miss, Outcome, few, none},
-    evidence::Evidence,
+    evidence::{Evidence, digest},
     object::{items, text, title},
     pool::chooses,
 };
@@ -15,6 +15,7 @@ const READS: &[&str] = &[RULES, "PrometheusRule", "Prometheus", "Namespace"];
 pub(super) const CHECKS: &[Check] = &[
     Check::new("rules.loaded", "Prometheus has loaded every group of rules", loaded)
         .standard()
+        .alike()
         .needs(&["prom.ready"])
         .reads(READS)
         .hint("the operator leaves out a rule that is not valid, and one without the label that ruleSelector asks for")
@@ -69,12 +70,41 @@ fn loaded(e: &Evidence, _: &'static str) -> Outcome {
         .map(|group| items(group, "/rules").len())
         .sum();
     if missing.is_empty() {
-        return Ok(format!("{} groups, {rules} rules", found.len()));
+        let seen = digest(&definitions(&answer).to_string());
+        return Ok(format!(
+            "{} groups, {rules} rules, definitions {seen}",
+            found.len()
+        ));
     }
     Err(Miss::fail(
         format!("missing: {}", few(&missing)),
         format!("{} groups", wanted.len()),
     ))
+}
+
+/// Of the groups what their files say, without what became of them since.
+fn definitions(answer: &Value) -> Value {
+    const GROUP: [&str; 4] = ["name", "file", "interval", "limit"];
+    // Of alerting and of recording rules: https://prometheus.io/docs/prometheus/latest/querying/api/#rules
+    const RULE: [&str; 6] = [
+        "name",
+        "query",
+        "duration",
+        "keepFiringFor",
+        "labels",
+        "annotations",
+    ];
+    let of = |value: &Value, fields: &[&str]| {
+        let fields = fields
+            .iter()
+            .map(|field| value.get(*field).cloned().unwrap_or_default());
+        fields.collect::<Value>()
+    };
+    let groups = items(answer, "/data/groups").iter().map(|group| {
+        let rules = items(group, "/rules").iter().map(|rule| of(rule, &RULE));
+        Value::from_iter([of(group, &GROUP), rules.collect()])
+    });
+    groups.collect()
 }
 
 fn rules(answer: &Value) -> impl Iterator<Item = &Value> {

@@ -161,7 +161,7 @@ fn decide(
             return told(finding);
         }
     }
-    match (check.run)(evidence, check.id) {
+    match check.decide(evidence) {
         Ok(observed) => {
             finding.observed = observed;
             told(finding)

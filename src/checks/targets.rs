@@ -341,6 +341,5 @@ fn instances(e: &Evidence, monitor: &Value) -> Expected {
 }
 
 fn count(object: &Value) -> usize {
-    let replicas = object.pointer("/spec/replicas").and_then(Value::as_u64);
-    replicas.map_or(1, |replicas| usize::try_from(replicas).unwrap_or(usize::MAX))
+    usize::try_from(workload::replicas(object)).unwrap_or_default()
 }

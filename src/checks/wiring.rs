@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::{
     check::{Check, Miss, Outcome, none},
-    evidence::Evidence,
+    evidence::{Evidence, digest},
     object::{full_title, items, keys, label, name, namespace, owned_by, text, title, truth},
     pool::{Pool, pools},
     rules::unchosen,
@@ -44,6 +44,7 @@ pub(super) const CHECKS: &[Check] = &[
         .hint("it was left behind by an object of the same name that is gone"),
     Check::new("wiring.config-loaded", "Prometheus has loaded a scrape job for every monitor", config_loaded)
         .standard()
+        .alike()
         .needs(&["prom.ready"])
         .reads(&[CONFIG, "ServiceMonitor", "Service", "Prometheus", "Namespace", "EndpointSlice"])
         .hint("a change needs up to two minutes: the kubelet brings the Secret to the pod, the reloader tells Prometheus"),
@@ -212,6 +213,23 @@ fn config(e: &Evidence) -> Result<String, Miss> {
     }
 }
 
+/// A configuration without the lines that name its own pod, which is what pods of one `StatefulSet` share.
+fn common(e: &Evidence, config: &str) -> String {
+    let pod = e
+        .answer(CONFIG)
+        .and_then(|(pod, _)| pod.rsplit('/').next())
+        .unwrap_or_default();
+    let own = |line: &&str| {
+        line.split_once(": ")
+            .is_some_and(|(_, value)| value.trim_matches('"') == pod)
+    };
+    config
+        .lines()
+        .filter(|line| !own(line))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 fn config_loaded(e: &Evidence, _: &'static str) -> Outcome {
     let config = config(e)?;
     let jobs: Vec<&str> = config
@@ -226,7 +244,11 @@ fn config_loaded(e: &Evidence, _: &'static str) -> Outcome {
         .filter(|pool| !jobs.contains(&pool.as_str()));
     none(
         &missing.collect::<Vec<_>>(),
-        format!("{} jobs", jobs.len()),
+        format!(
+            "{} jobs, configuration {}",
+            jobs.len(),
+            digest(&common(e, &config))
+        ),
         "a job for each monitored endpoint",
     )
 }

@@ -11,16 +11,19 @@ use super::{
 /// The kinds of workloads, as the inventory counts them.
 pub(super) const KINDS: &[&str] = &["StatefulSet", "Deployment", "DaemonSet"];
 
+/// How many pods a workload, or an object of the operator, asks for: one where it does not say.
+pub(super) fn replicas(object: &Value) -> i64 {
+    let replicas = object.pointer("/spec/replicas").and_then(Value::as_i64);
+    replicas.unwrap_or(1)
+}
+
 /// Says `2/2`, or why a workload is not ready.
 pub(super) fn ready(workload: &Value) -> Result<String, String> {
     let daemon = text(workload, "/kind") == "DaemonSet";
     let wanted = if daemon {
         number(workload, "/status/desiredNumberScheduled")
     } else {
-        workload
-            .pointer("/spec/replicas")
-            .and_then(Value::as_i64)
-            .unwrap_or(1)
+        replicas(workload)
     };
     let (updated, ready) = match text(workload, "/kind") {
         "DaemonSet" => (

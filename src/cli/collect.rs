@@ -38,9 +38,7 @@ pub(super) async fn collect(
     };
     let cluster = session.clusters.cluster(&outputs).await?;
     let version = cluster.raw("/version").await?;
-    evidence
-        .http
-        .insert(format!("{SERVER}/version"), response(&version));
+    told(evidence, &format!("{SERVER}/version"), "", response(&version));
 
     let http = |read: &&&str| read.contains(':');
     let components: Vec<&str> = reads
@@ -65,8 +63,8 @@ pub(super) async fn collect(
                     login =
                         checks::grafana_login(evidence).and_then(|wanted| authorization(&objects, &wanted));
                 }
-                let objects = objects.into_iter().map(checks::reduce).collect();
-                evidence.objects.insert(kind.kind.to_owned(), objects);
+                let objects: Vec<Value> = objects.into_iter().map(checks::reduce).collect();
+                evidence.objects.insert(kind.kind.to_owned(), objects.into());
                 evidence.refused.remove(kind.kind);
             }
             None => {
@@ -85,7 +83,7 @@ pub(super) async fn collect(
                 error: error.to_string(),
             },
         };
-        evidence.http.insert((*read).to_owned(), answer);
+        told(evidence, read, "", answer);
     }
     ask(&cluster, &components, login.as_ref(), evidence).await;
     Ok(())
@@ -113,48 +111,40 @@ async fn list(
     Ok(Some(all))
 }
 
-/// Asks the components, several at a time. One whose pod is not there has no answer.
+/// Keeps an answer.
+fn told(evidence: &mut Evidence, read: &str, pod: &str, answer: Answer) {
+    let answers = evidence.http.entry(read.to_owned()).or_default();
+    answers.insert(pod.to_owned(), answer);
+}
+
+/// Asks every pod of the components, several at a time. A component without pods has no answer.
 async fn ask(cluster: &Cluster, reads: &[&str], login: Option<&Secret<String>>, evidence: &mut Evidence) {
     let places = checks::places(evidence);
-    let asked = reads.iter().filter_map(|read| {
-        let (component, path) = read.split_once(':')?;
-        Some((*read, places.get(component), path))
+    let asked = reads.iter().flat_map(|read| {
+        let (component, path) = read.split_once(':').unwrap_or_default();
+        let places = places.get(component).into_iter().flatten();
+        places.map(move |place| (*read, place, path))
     });
     let answers = asked.map(|(read, place, path)| async move {
-        match place {
-            Some(place) => (
-                read,
-                Some(
-                    get(
-                        cluster,
-                        place,
-                        path,
-                        login.filter(|_| read.starts_with("grafana:")),
-                    )
-                    .await,
-                ),
-            ),
-            None => (read, None),
-        }
+        let login = login.filter(|_| read.starts_with("grafana:"));
+        (read, place, get(cluster, place, path, login).await)
     });
     let answers: Vec<_> = stream::iter(answers).buffer_unordered(AT_ONCE).collect().await;
-    for (read, answer) in answers {
-        match answer {
-            Some(Ok(answer)) => {
-                evidence.http.insert(read.to_owned(), answer);
+    // A pod that answered earlier may be gone.
+    evidence.http.retain(|key, _| !reads.contains(&key.as_str()));
+    for (read, place, answer) in answers {
+        let answer = answer.unwrap_or_else(|error| {
+            if error.message.contains("forbidden") && error.message.contains("portforward") {
+                evidence.refused.insert("pods/portforward".to_owned());
             }
-            Some(Err(error)) => {
-                if error.message.contains("forbidden") && error.message.contains("portforward") {
-                    evidence.refused.insert("pods/portforward".to_owned());
-                }
-                evidence
-                    .http
-                    .insert(read.to_owned(), Answer::Error { error: error.message });
-            }
-            None => {
-                evidence.http.remove(read);
-            }
-        }
+            Answer::Error { error: error.message }
+        });
+        told(
+            evidence,
+            read,
+            &format!("{}/{}", place.namespace, place.pod),
+            answer,
+        );
     }
 }
 

@@ -27,7 +27,8 @@ pub(super) fn begin(session: &Session) -> Evidence {
         applied: applied
             .filter_map(|wanted| wanted.inputs.get("object").cloned())
             .map(checks::reduce)
-            .collect(),
+            .collect::<Vec<_>>()
+            .into(),
         ..Evidence::default()
     }
 }

@@ -3,12 +3,15 @@
 
 mod mutations;
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use serde_json::{Value, json};
 
 use super::{
-    check::How,
+    check::{Check, How},
     evidence::{Answer, Evidence},
     list,
     object::name,
@@ -29,13 +32,15 @@ fn standard() -> Ask {
     }
 }
 
+/// The live objects of a kind, to be changed.
+pub(super) fn all<'a>(e: &'a mut Evidence, kind: &str) -> &'a mut Vec<Value> {
+    let objects = e.objects.get_mut(kind);
+    Arc::make_mut(objects.unwrap_or_else(|| panic!("no {kind} in the fixture")))
+}
+
 /// A live object, to be changed.
 pub(super) fn live<'a>(e: &'a mut Evidence, kind: &str, named: &str) -> &'a mut Value {
-    let objects = e
-        .objects
-        .get_mut(kind)
-        .unwrap_or_else(|| panic!("no {kind} in the fixture"));
-    let found = objects.iter_mut().find(|object| name(object) == named);
+    let found = all(e, kind).iter_mut().find(|object| name(object) == named);
     found.unwrap_or_else(|| panic!("no {kind} {named} in the fixture"))
 }
 
@@ -57,25 +62,26 @@ pub(super) fn set(e: &mut Evidence, kind: &str, named: &str, pointer: &str, valu
 
 /// Takes a live object away.
 pub(super) fn remove(e: &mut Evidence, kind: &str, named: &str) {
-    let objects = e
-        .objects
-        .get_mut(kind)
-        .unwrap_or_else(|| panic!("no {kind} in the fixture"));
+    let objects = all(e, kind);
     let before = objects.len();
     objects.retain(|object| name(object) != named);
     assert!(objects.len() < before, "no {kind} {named} in the fixture");
 }
 
-/// Sets what a component answered.
+/// Sets what the last pod of a component answered.
 pub(super) fn answered(e: &mut Evidence, key: &str, status: u16, body: &str) {
+    let answers = e
+        .http
+        .get_mut(key)
+        .unwrap_or_else(|| panic!("no {key} in the fixture"));
     let body = body.to_owned();
-    let before = e.http.insert(key.to_owned(), Answer::Response { status, body });
-    assert!(before.is_some(), "no {key} in the fixture");
+    *answers.last_entry().unwrap().get_mut() = Answer::Response { status, body };
 }
 
-/// Changes the JSON that a component answered.
+/// Changes the JSON that the last pod of a component answered.
 pub(super) fn edited(e: &mut Evidence, key: &str, edit: impl FnOnce(&mut Value)) {
-    let mut body = e.json(key).unwrap();
+    let last = e.http[key].last_key_value().unwrap().0;
+    let mut body = e.of_pod(last, &[key]).json(key).unwrap();
     let before = body.clone();
     edit(&mut body);
     assert_ne!(body, before, "nothing changed in {key}");
@@ -102,7 +108,7 @@ fn every_check_fails_where_its_fact_is_not_so() {
         let check = list::find(id).unwrap_or_else(|| panic!("no check {id}"));
         let mut evidence = good();
         mutate(&mut evidence);
-        match (check.run)(&evidence, check.id) {
+        match check.decide(&evidence) {
             Ok(observed) => wrong.push(format!("{id} holds after its mutation: {observed}")),
             Err(miss) if miss.how == How::Skips => wrong.push(format!("{id} is skipped: {}", miss.observed)),
             Err(miss) if miss.observed.is_empty() || miss.expected.is_empty() => {
@@ -121,14 +127,12 @@ fn judged(id: &'static str, change: impl FnOnce(&mut Evidence)) -> Result<(), Ho
     let check = list::find(id).unwrap();
     let read = |kind: &str| check.reads.contains(&kind);
     evidence.objects.retain(|kind, _| read(kind));
-    (check.run)(&evidence, check.id)
-        .map(drop)
-        .map_err(|miss| miss.how)
+    check.decide(&evidence).map(drop).map_err(|miss| miss.how)
 }
 
 /// A pod of the shop as it is, and once more under another name and in another state.
 fn second_pod(e: &mut Evidence, phase: &str, container: Value) {
-    let pods = e.objects.get_mut("Pod").unwrap();
+    let pods = all(e, "Pod");
     let mut pod = pods
         .iter()
         .find(|pod| name(pod).starts_with("frontend-"))
@@ -153,16 +157,149 @@ fn what_is_over_or_unused_is_no_fault() {
     let claim = |e: &mut Evidence| {
         let claim = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "c", "namespace": "monitoring"}, "status": {"phase": "Pending"}});
         let claims = e.objects.entry("PersistentVolumeClaim".into());
-        claims.or_default().push(claim);
+        Arc::make_mut(claims.or_default()).push(claim);
     };
     assert_eq!(judged("cluster.default-storageclass", claim), Ok(()));
     let mounted = |e: &mut Evidence| {
         claim(e);
-        let pods = e.objects.get_mut("Pod").unwrap().iter_mut();
+        let pods = all(e, "Pod").iter_mut();
         let mut ours = pods.filter(|pod| pod["metadata"]["namespace"] == "monitoring");
         ours.next().unwrap()["spec"]["volumes"] = json!([{"persistentVolumeClaim": {"claimName": "c"}}]);
     };
     assert_eq!(judged("cluster.default-storageclass", mounted), Err(How::Fails));
+}
+
+/// Every component has a second pod that answers as the first one.
+fn doubled() -> Evidence {
+    let mut evidence = good();
+    for (key, answers) in &mut evidence.http {
+        if !key.starts_with("cluster:") {
+            let (pod, answer) = answers.first_key_value().unwrap();
+            let (set, _) = pod.rsplit_once('-').unwrap();
+            // What a pod says of itself is its own.
+            let other = serde_json::to_string(answer)
+                .unwrap()
+                .replace(pod.rsplit('/').next().unwrap(), &other(set));
+            let answer = serde_json::from_str(&other).unwrap();
+            answers.insert(format!("{set}-second"), answer);
+        }
+    }
+    evidence
+}
+
+/// The name of the second pod.
+fn other(set: &str) -> String {
+    format!("{}-second", set.rsplit('/').next().unwrap())
+}
+
+#[test]
+fn what_one_pod_answers_stands_for_no_other() {
+    let asks = |check: &Check| {
+        check
+            .reads
+            .iter()
+            .any(|read| read.contains(':') && !read.starts_with("cluster:"))
+    };
+    let mut wrong = Vec::new();
+    for (id, mutate) in mutations::ALL {
+        let check = list::find(id).unwrap();
+        if !asks(check) {
+            continue;
+        }
+        match check.decide(&doubled()) {
+            Ok(observed) if observed.contains("each of 2 pods") || observed.contains("-second: ") => {}
+            other => wrong.push(format!("{id} of two good pods: {other:?}")),
+        }
+        // A mutation changes what the second one answers.
+        let mut evidence = doubled();
+        mutate(&mut evidence);
+        match check.decide(&evidence) {
+            Err(miss) if miss.observed.contains("-second: ") => {}
+            other => wrong.push(format!("{id} of a good pod and another: {other:?}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn pods_of_one_stateful_set_have_loaded_the_same() {
+    let differs = |id: &'static str, change: &dyn Fn(&mut Evidence)| {
+        let mut evidence = doubled();
+        change(&mut evidence);
+        let miss = list::find(id).unwrap().decide(&evidence).unwrap_err();
+        assert_eq!(
+            (miss.how, miss.expected.as_str()),
+            (How::Fails, "the same of every pod"),
+            "{id}"
+        );
+        assert!(
+            miss.observed.contains("-0: ") && miss.observed.contains("-second: "),
+            "{}",
+            miss.observed
+        );
+    };
+    differs("wiring.config-loaded", &|e| {
+        edited(e, "prometheus:/api/v1/status/config", |answer| {
+            let config = format!(
+                "{}\n  scrape_interval: 5m",
+                answer["data"]["yaml"].as_str().unwrap()
+            );
+            answer["data"]["yaml"] = json!(config);
+        });
+    });
+    differs("rules.loaded", &|e| {
+        edited(e, "prometheus:/api/v1/rules", |answer| {
+            answer["data"]["groups"][0]["rules"][0]["query"] = json!("up == 0");
+        });
+    });
+    differs("am.receivers", &|e| {
+        edited(e, "alertmanager:/api/v2/status", |answer| {
+            answer["config"]["original"] = json!("route: {}");
+        });
+    });
+}
+
+#[test]
+fn a_pod_that_is_not_there_is_missed() {
+    let prometheus = "prometheus-monitoring-kube-prometheus-prometheus";
+    let observed = |id: &'static str, change: &dyn Fn(&mut Evidence)| {
+        let mut evidence = good();
+        change(&mut evidence);
+        list::find(id).unwrap().decide(&evidence).unwrap_err().observed
+    };
+    let said = observed("prom.pod", &|e| {
+        set(e, "StatefulSet", prometheus, "/spec/replicas", json!(2));
+    });
+    assert!(said.contains("has 1 of 2 pods"), "{said}");
+    let said = observed("prom.statefulset", &|e| {
+        set(
+            e,
+            "Prometheus",
+            "monitoring-kube-prometheus-prometheus",
+            "/spec/replicas",
+            json!(2),
+        );
+    });
+    assert!(said.contains("has spec.replicas 1"), "{said}");
+}
+
+#[test]
+fn every_ready_pod_is_asked_and_one_that_is_not_only_where_none_is() {
+    let first = "prometheus-monitoring-kube-prometheus-prometheus-0";
+    let asked = |e: &Evidence| {
+        let all = super::places(e).remove("prometheus-reloader").unwrap();
+        all.into_iter().map(|place| place.pod).collect::<Vec<_>>()
+    };
+    let mut evidence = good();
+    let mut second = live(&mut evidence, "Pod", first).clone();
+    second["metadata"]["name"] = json!("second");
+    all(&mut evidence, "Pod").push(second);
+    assert_eq!(asked(&evidence), [first, "second"]);
+    let unready = |e: &mut Evidence, pod: &str| mutations::condition(e, "Pod", pod, "Ready", "False");
+    unready(&mut evidence, first);
+    assert_eq!(asked(&evidence), ["second"]);
+    unready(&mut evidence, "second");
+    assert_eq!(asked(&evidence), [first]);
 }
 
 #[test]
@@ -180,7 +317,7 @@ fn what_was_not_seen_does_not_hold() {
         Err(How::Waits)
     );
     let unseen = |e: &mut Evidence| {
-        for rule in e.objects.get_mut("PrometheusRule").unwrap() {
+        for rule in all(e, "PrometheusRule") {
             rule["metadata"]["annotations"] = json!({});
         }
     };
@@ -222,6 +359,16 @@ fn what_checks_need_is_there_earlier_and_without_a_circle() {
                 open.extend(found.needs);
             }
         }
+        let asks: BTreeSet<&str> = check
+            .reads
+            .iter()
+            .filter_map(|read| Some(read.split_once(':')?.0))
+            .collect();
+        assert!(
+            asks.len() < 2,
+            "{} asks several components: each of their pods alone has no answer for it",
+            check.id
+        );
         for read in check.reads {
             assert!(
                 read.contains(':') || super::kind(read).is_some(),
@@ -248,7 +395,7 @@ fn a_check_reads_only_what_it_says() {
             .objects
             .retain(|kind, _| check.reads.contains(&kind.as_str()));
         alone.http.retain(|key, _| check.reads.contains(&key.as_str()));
-        let (lone, full) = ((check.run)(&alone, check.id), (check.run)(&full, check.id));
+        let (lone, full) = (check.decide(&alone), check.decide(&full));
         if lone != full {
             wrong.push(format!("{}: {lone:?} instead of {full:?}", check.id));
         }
@@ -374,7 +521,7 @@ fn rules_that_were_not_evaluated_yet_are_waited_for_and_fail_nothing() {
 #[test]
 fn a_stack_without_monitoring_or_shop_is_asked_about_its_cluster_only() {
     let mut evidence = good();
-    evidence.applied.clear();
+    evidence.applied = Arc::default();
     let findings: Vec<_> = run(&standard(), &evidence)
         .into_iter()
         .map(|one| one.finding)

@@ -1,8 +1,10 @@
 //! For each check a change to the good dump after which its fact is not so.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use super::{answered, edited, live, remove, set};
+use super::{all, answered, edited, live, remove, set};
 use crate::checks::evidence::Evidence;
 
 /// Checks that the good dump has nothing for: kind makes no load balancers.
@@ -47,7 +49,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
     }),
     ("cluster.default-storageclass", |e| {
         wanted(e, "Prometheus", P)["spec"]["storage"] = json!({"volumeClaimTemplate": {"spec": {}}});
-        e.objects.insert("StorageClass".into(), Vec::new());
+        all(e, "StorageClass").clear();
     }),
     ("cluster.webhooks-alive", |e| remove(e, "Service", OPERATOR)),
     ("nodes.ready", |e| {
@@ -91,15 +93,12 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
     ("inventory.deployments", |e| remove(e, "Deployment", "frontend")),
     ("inventory.replicasets", |e| {
         let owner = live(e, "Deployment", "frontend")["metadata"]["uid"].clone();
-        e.objects
-            .get_mut("ReplicaSet")
-            .unwrap()
-            .retain(|set| set["metadata"]["ownerReferences"][0]["uid"] != owner);
+        all(e, "ReplicaSet").retain(|set| set["metadata"]["ownerReferences"][0]["uid"] != owner);
     }),
     ("inventory.daemonsets", |e| {
         let mut node = live(e, "Node", &node(e, 0)).clone();
         node["metadata"]["name"] = json!("bare");
-        e.objects.get_mut("Node").unwrap().push(node);
+        all(e, "Node").push(node);
     }),
     ("inventory.pods", |e| remove(e, "Pod", &format!("{PROMETHEUS}-0"))),
     ("inventory.services", |e| {
@@ -179,10 +178,10 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
     ("operator.single", |e| {
         let mut other = live(e, "Deployment", OPERATOR).clone();
         other["metadata"]["name"] = json!("other");
-        e.objects.get_mut("Deployment").unwrap().push(other);
+        all(e, "Deployment").push(other);
     }),
     ("operator.kubelet-service", |e| {
-        let slices = e.objects.get_mut("EndpointSlice").unwrap();
+        let slices = all(e, "EndpointSlice");
         slices.retain(|slice| {
             slice["metadata"]["labels"]["kubernetes.io/service-name"] != "monitoring-kube-prometheus-kubelet"
         });
@@ -190,7 +189,7 @@ pub(super) const ALL: &[(&str, Mutation)] = &[
     ("operator.kubelet-stale", |e| {
         let mut old = live(e, "Service", "monitoring-kube-prometheus-kubelet").clone();
         old["metadata"]["name"] = json!("old-kubelet");
-        e.objects.get_mut("Service").unwrap().push(old);
+        all(e, "Service").push(old);
     }),
     ("operator.webhook-config", |e| remove(e, "Service", OPERATOR)),
     ("operator.webhook-ca", |e| {
@@ -626,13 +625,13 @@ fn node_where(e: &Evidence, holds: impl Fn(&Value) -> bool) -> String {
 }
 
 fn wanted<'a>(e: &'a mut Evidence, kind: &str, named: &str) -> &'a mut Value {
-    let mut objects = e.applied.iter_mut();
+    let mut objects = Arc::make_mut(&mut e.applied).iter_mut();
     objects
         .find(|object| object["kind"] == kind && object["metadata"]["name"] == named)
         .unwrap()
 }
 
-fn condition(e: &mut Evidence, kind: &str, named: &str, condition: &str, status: &str) {
+pub(super) fn condition(e: &mut Evidence, kind: &str, named: &str, condition: &str, status: &str) {
     let conditions = live(e, kind, named)
         .pointer_mut("/status/conditions")
         .unwrap()
@@ -730,7 +729,7 @@ fn missing(e: &mut Evidence, pool: &str) {
 
 /// A Service lists nothing, and so nothing is scraped: the job is gone without a target that is down.
 fn nobody_behind(e: &mut Evidence, service: &str) {
-    let slices = e.objects.get_mut("EndpointSlice").unwrap();
+    let slices = all(e, "EndpointSlice");
     slices.retain(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"] != service);
     edited(e, TARGETS, |answer| {
         let targets = answer["data"]["activeTargets"].as_array_mut().unwrap();
