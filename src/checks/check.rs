@@ -43,12 +43,14 @@ pub(super) struct Miss {
     pub(super) hint: Option<String>,
 }
 
-/// Whether a fact is not so, not known yet, or not a question here: what weighs more is less.
+/// Whether a fact is not so, not known yet, not so soon, or not a question here: what weighs more is less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum How {
     Fails,
     /// Time alone will tell.
     Waits,
+    /// It holds, but not for long.
+    Warns,
     Skips,
 }
 
@@ -68,6 +70,10 @@ impl Miss {
 
     pub(super) fn wait(observed: impl Into<String>, expected: impl Into<String>) -> Self {
         Self::new(How::Waits, observed, expected)
+    }
+
+    pub(super) fn warn(observed: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self::new(How::Warns, observed, expected)
     }
 
     pub(super) fn skip(why: impl Into<String>) -> Self {

@@ -4,6 +4,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -23,6 +24,8 @@ pub struct Evidence {
     pub profile: String,
     /// Whether nodes and pods only say that they run.
     pub simulated: bool,
+    /// When it was collected: what has a date is judged by it, so that a dump says the same whenever it is read.
+    pub at: Timestamp,
     /// What the cluster's resource told of itself.
     pub cluster: Value,
     /// The manifests that the stack comes to, after patches; values of Secrets are masked.
@@ -105,6 +108,7 @@ impl Evidence {
             stack: self.stack.clone(),
             profile: self.profile.clone(),
             simulated: self.simulated,
+            at: self.at,
             cluster: self.cluster.clone(),
             applied: Arc::clone(&self.applied),
             objects: self.objects.clone(),

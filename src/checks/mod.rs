@@ -5,6 +5,7 @@
 //! never counted beforehand.
 
 mod alertmanager;
+mod certificate;
 mod check;
 mod cluster;
 mod crds;

@@ -1,6 +1,10 @@
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::{
+    certificate::Certificate,
     check::{Check, Miss, Outcome, none},
     evidence::Evidence,
     inventory, nodes,
@@ -14,6 +18,9 @@ const DEPLOYMENT: &str = "operator.deployment";
 const SYNCS: &str = "prometheus:/api/v1/query?query=prometheus_operator_syncs";
 const READY: &str = "prometheus:/api/v1/query?query=prometheus_operator_ready";
 const RESOURCES: &str = "prometheus:/api/v1/query?query=prometheus_operator_managed_resources";
+
+/// How long before its end a certificate is warned of: `stackup apply` makes one anew 30 days before.
+const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 pub(super) const CHECKS: &[Check] = &[
     Check::new(DEPLOYMENT, "the Prometheus operator runs", deployment)
@@ -46,7 +53,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::new("operator.webhook-ca", "the API server trusts the operator's certificate", webhook_ca)
         .needs(&["operator.webhook-config"])
         .reads(&["Deployment", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "Secret"])
-        .hint("with another authority in the webhook, rules are stored unchecked (failurePolicy Ignore)")
+        .hint("where the API server does not trust that certificate, rules are stored unchecked (failurePolicy Ignore)")
         .fix("stackup apply"),
     Check::new("operator.webhook-stamp", "the webhook sees every rule that is stored", webhook_stamp)
         .warning()
@@ -137,8 +144,13 @@ fn args(e: &Evidence, _: &'static str) -> Outcome {
     )
 }
 
-/// Whether a path of a container is a key of a Secret that exists.
-fn secret_file(e: &Evidence, workload: &Value, container: &Value, path: &str) -> Result<(), String> {
+/// The Secret, and the key of it, that a path of a container is.
+fn secret_file<'a, 'p>(
+    e: &'a Evidence,
+    workload: &Value,
+    container: &Value,
+    path: &'p str,
+) -> Result<(&'a Value, &'p str), String> {
     let mount = mount_of(container, path).ok_or("no volume is mounted there")?;
     let volumes = items(workload, "/spec/template/spec/volumes");
     let volume = volumes
@@ -151,7 +163,7 @@ fn secret_file(e: &Evidence, workload: &Value, container: &Value, path: &str) ->
         .ok_or_else(|| format!("there is no Secret {named}"))?;
     let key = path.rsplit('/').next().unwrap_or_default();
     if keys(secret, "/data").contains(&key) {
-        Ok(())
+        Ok((secret, key))
     } else {
         Err(format!("Secret {named} has no key {key}"))
     }
@@ -264,38 +276,81 @@ fn webhook_config(e: &Evidence, _: &'static str) -> Outcome {
     )
 }
 
+/// The name that the API server asks for when it calls the Service of a webhook:
+/// <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#service-reference>.
+fn service_name(webhook: &Value) -> Option<String> {
+    let service = webhook.pointer("/clientConfig/service")?;
+    Some(format!(
+        "{}.{}.svc",
+        name_of(service),
+        text(service, "/namespace")
+    ))
+}
+
 fn webhook_ca(e: &Evidence, _: &'static str) -> Outcome {
     let webhooks = webhooks(e)?;
     let (live, container) = operator(e)?;
     let path = flag(container, "--web.cert-file").unwrap_or_default();
-    let volume = mount_of(container, path).and_then(|mount| {
-        items(live, "/spec/template/spec/volumes")
-            .iter()
-            .find(|volume| name_of(volume) == name_of(mount))
-    });
-    let named = volume
-        .map(|volume| text(volume, "/secret/secretName"))
-        .unwrap_or_default();
-    let authority = e
-        .find("Secret", namespace(live), named)
-        .map(|secret| text(secret, "/data/ca"))
-        .unwrap_or_default();
+    let (secret, key) = secret_file(e, live, container, path).map_err(|why| {
+        Miss::fail(
+            format!("--web.cert-file={path}: {why}"),
+            "a certificate in a Secret",
+        )
+    })?;
+    let named = name(secret);
+    let lacks = |key: &str, what: &str| {
+        Miss::fail(
+            format!("Secret {named} has no certificate under '{key}'"),
+            format!("the {what}'s certificate"),
+        )
+    };
+    let authority = text(secret, "/data/ca");
     if authority.is_empty() {
-        return Err(Miss::fail(
-            format!("Secret {named} has no certificate under 'ca'"),
-            "the authority's certificate",
-        ));
+        return Err(lacks("ca", "authority"));
     }
+    let data = secret.pointer("/data").and_then(|data| data.get(key));
+    let certificate = data.and_then(Value::as_str).and_then(Certificate::read);
+    let certificate = certificate.ok_or_else(|| lacks(key, "operator"))?;
     let other = webhooks
         .iter()
         .filter(|(_, webhook)| text(webhook, "/clientConfig/caBundle") != authority);
-    let wrong: Vec<String> = other
+    let mut wrong: Vec<String> = other
         .map(|(_, webhook)| format!("{} trusts another authority", name_of(webhook)))
         .collect();
+    let hosts: BTreeSet<String> = webhooks
+        .iter()
+        .filter_map(|(_, webhook)| service_name(webhook))
+        .collect();
+    wrong.extend(hosts.iter().filter(|host| !certificate.is_for(host)).map(|host| {
+        let only = certificate.names.join(", ");
+        format!("the certificate under '{key}' is not for {host}, only for: {only}")
+    }));
+    let Certificate { from, until, .. } = certificate;
+    if until < e.at {
+        wrong.push(format!("the certificate under '{key}' expired at {until}"));
+    }
+    if e.at < from {
+        wrong.push(format!(
+            "the certificate under '{key}' is not valid before {from}"
+        ));
+    }
+    let hosts = Vec::from_iter(hosts).join(", ");
+    let expected = format!("the authority in Secret {named}, and there a valid certificate for {hosts}");
+    if wrong.is_empty() && until.duration_since(e.at) < SOON {
+        let observed = format!("the certificate under '{key}' expires at {until}");
+        return Err(Miss::warn(
+            observed,
+            format!("{expected}, for {} days at least", SOON.as_hours() / 24),
+        )
+        .hint("'stackup apply' renews a certificate that stackup made"));
+    }
     none(
         &wrong,
-        format!("{} webhooks", webhooks.len()),
-        format!("the authority in Secret {named}"),
+        format!(
+            "{} webhooks; a certificate for {hosts} until {until}",
+            webhooks.len()
+        ),
+        expected,
     )
 }
 

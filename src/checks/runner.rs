@@ -183,7 +183,7 @@ pub fn overdue(answered: &mut [Answered]) {
 fn missed(check: &Check, mut finding: Finding, miss: Miss) -> Answered {
     finding.state = match (miss.how, check.severity) {
         (How::Skips, _) => CheckState::Skip,
-        (How::Waits, _) | (How::Fails, Severity::Warning) => CheckState::Warn,
+        (How::Waits | How::Warns, _) | (How::Fails, Severity::Warning) => CheckState::Warn,
         (How::Fails, Severity::Error) => CheckState::Fail,
     };
     finding.observed = miss.observed;

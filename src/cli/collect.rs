@@ -37,6 +37,7 @@ pub(super) async fn collect(
         .hint("make it: stackup apply"));
     };
     let cluster = session.clusters.cluster(&outputs).await?;
+    evidence.at = now();
     let version = cluster.raw("/version").await?;
     told(evidence, &format!("{SERVER}/version"), "", response(&version));
 
@@ -87,6 +88,14 @@ pub(super) async fn collect(
     }
     ask(&cluster, &components, login.as_ref(), evidence).await;
     Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what was seen is dated by the real clock; what is judged by it takes it as a value"
+)]
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
 }
 
 /// All objects of a kind, in the stack's own namespaces if no others matter; nothing if that is not allowed.

@@ -284,6 +284,81 @@ fn a_pod_that_is_not_there_is_missed() {
 }
 
 #[test]
+fn a_certificate_that_the_api_server_will_not_take_is_told_with_its_date_and_name() {
+    let run = |change: &dyn Fn(&mut Evidence)| {
+        let mut evidence = good();
+        change(&mut evidence);
+        list::find("operator.webhook-ca").unwrap().decide(&evidence)
+    };
+    let at = |moment: &'static str| run(&move |e: &mut Evidence| e.at = moment.parse().unwrap());
+    let host = "monitoring-kube-prometheus-operator.monitoring.svc";
+    let seen = at("2027-11-15T23:00:00Z").unwrap();
+    assert!(
+        seen.contains(host) && seen.contains("until 2027-11-23T00:00:00Z"),
+        "{seen}"
+    );
+    for (moment, how, told) in [
+        (
+            "2027-11-16T01:00:00Z",
+            How::Warns,
+            "expires at 2027-11-23T00:00:00Z",
+        ),
+        (
+            "2027-11-23T01:00:00Z",
+            How::Fails,
+            "expired at 2027-11-23T00:00:00Z",
+        ),
+        (
+            "2026-11-21T00:00:00Z",
+            How::Fails,
+            "not valid before 2026-11-22T00:00:00Z",
+        ),
+    ] {
+        let miss = at(moment).unwrap_err();
+        assert_eq!(miss.how, how, "{miss:?}");
+        assert!(
+            miss.observed.contains(told) && miss.expected.contains(host),
+            "{miss:?}"
+        );
+    }
+    let webhook = "monitoring-kube-prometheus-admission";
+    let other = run(&|e| {
+        set(
+            e,
+            "MutatingWebhookConfiguration",
+            webhook,
+            "/webhooks/0/clientConfig/service/name",
+            json!("other"),
+        );
+    });
+    let other = other.unwrap_err();
+    assert!(
+        other
+            .observed
+            .contains("not for other.monitoring.svc, only for: monitoring-kube"),
+        "{other:?}"
+    );
+    let masked = run(&|e| set(e, "Secret", webhook, "/data/cert", json!("")));
+    assert!(
+        masked
+            .unwrap_err()
+            .observed
+            .contains("no certificate under 'cert'")
+    );
+
+    // It still holds, so that nothing waits for it and a verification succeeds.
+    let mut evidence = good();
+    evidence.at = "2027-11-20T00:00:00Z".parse().unwrap();
+    let ask = Ask {
+        only: vec!["operator.webhook-ca".into()],
+        ..standard()
+    };
+    let [answered] = super::run(&ask, &evidence).try_into().unwrap();
+    assert_eq!(answered.finding.state, CheckState::Warn);
+    assert!(answered.settled());
+}
+
+#[test]
 fn every_ready_pod_is_asked_and_one_that_is_not_only_where_none_is() {
     let first = "prometheus-monitoring-kube-prometheus-prometheus-0";
     let asked = |e: &Evidence| {
