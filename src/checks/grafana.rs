@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::{
@@ -155,23 +157,46 @@ fn source_health(e: &Evidence, _: &'static str) -> Outcome {
     }
 }
 
+/// The files of dashboards in a `ConfigMap`: key and text.
+fn files(map: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let data = map.pointer("/data").and_then(Value::as_object);
+    let is_json = |key: &str| Path::new(key).extension().is_some_and(|end| end == "json");
+    data.into_iter()
+        .flatten()
+        .filter(move |(key, _)| is_json(key))
+        .map(|(key, file)| (key.as_str(), file.as_str().unwrap_or_default()))
+}
+
 fn dashboards(e: &Evidence, _: &'static str) -> Outcome {
     let deployment = grafana(e)?;
-    let wanted: usize = mounted(e, deployment)
-        .filter_map(|map| map.pointer("/data").and_then(Value::as_object))
-        .map(|data| {
-            data.keys()
-                .filter(|key| {
-                    std::path::Path::new(key)
-                        .extension()
-                        .is_some_and(|end| end == "json")
-                })
-                .count()
-        })
-        .sum();
-    let found = items(&e.json(SEARCH)?, "").len();
-    if found < wanted {
-        return Err(Miss::fail(format!("{found} dashboards"), wanted.to_string()));
+    let answer = e.json(SEARCH)?;
+    let shows = |by: &str, mark: &str| {
+        let at = format!("/{by}");
+        items(&answer, "").iter().any(|shown| text(shown, &at) == mark)
+    };
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for map in mounted(e, deployment) {
+        for (key, file) in files(map) {
+            count += 1;
+            let dashboard: Value = serde_json::from_str(file).unwrap_or_default();
+            // Grafana makes up a uid for one that has none.
+            let mut marks = ["uid", "title"]
+                .map(|by| (by, text(&dashboard, &format!("/{by}"))))
+                .into_iter();
+            let from = format!("{key} of ConfigMap {}", title(map));
+            match marks.find(|(_, mark)| !mark.is_empty()) {
+                None => wrong.push(format!("{from} is no dashboard with a uid or title")),
+                Some((by, mark)) if !shows(by, mark) => {
+                    wrong.push(format!("no dashboard with {by} {mark} ({from})"));
+                }
+                Some(_) => {}
+            }
+        }
     }
-    Ok(format!("{found} dashboards"))
+    none(
+        &wrong,
+        format!("{count} dashboards"),
+        format!("all {count} dashboards of the stack"),
+    )
 }

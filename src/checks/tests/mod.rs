@@ -359,6 +359,55 @@ fn a_certificate_that_the_api_server_will_not_take_is_told_with_its_date_and_nam
 }
 
 #[test]
+fn a_dashboard_that_grafana_does_not_show_is_named_whatever_else_it_shows() {
+    let shows = |shown: &[(&str, &str)], change: &dyn Fn(&mut Evidence)| {
+        let shown = shown
+            .iter()
+            .map(|(uid, title)| json!({"uid": uid, "title": title}));
+        let mut evidence = good();
+        answered(
+            &mut evidence,
+            "grafana:/api/search?type=dash-db",
+            200,
+            &shown.collect::<Value>().to_string(),
+        );
+        change(&mut evidence);
+        list::find("grafana.dashboards").unwrap().decide(&evidence)
+    };
+    let mut all = [
+        ("stackup-cluster", "a"),
+        ("stackup-nodes", "b"),
+        ("stackup-online-boutique", "c"),
+        ("stackup-workloads", "d"),
+        ("someone-elses", "Nodes"),
+    ];
+    assert_eq!(shows(&all, &|_| {}), Ok("4 dashboards".to_owned()));
+    all[1].0 = "other";
+    let missing = shows(&all, &|_| {}).unwrap_err();
+    assert_eq!(
+        missing.observed,
+        "no dashboard with uid stackup-nodes (nodes.json of ConfigMap monitoring/monitoring-dashboard-nodes)"
+    );
+    let file = |text: &'static str| {
+        move |e: &mut Evidence| {
+            mutations::wanted(e, "ConfigMap", "monitoring-dashboard-nodes")["data"]["nodes.json"] =
+                json!(text);
+        }
+    };
+    assert_eq!(
+        shows(&all, &file(r#"{"title": "Nodes"}"#)),
+        Ok("4 dashboards".to_owned())
+    );
+    let missing = shows(&all, &file(r#"{"title": "Disks"}"#)).unwrap_err();
+    assert!(
+        missing.observed.starts_with("no dashboard with title Disks"),
+        "{missing:?}"
+    );
+    let missing = shows(&all, &file("{")).unwrap_err();
+    assert!(missing.observed.contains("is no dashboard"), "{missing:?}");
+}
+
+#[test]
 fn every_ready_pod_is_asked_and_one_that_is_not_only_where_none_is() {
     let first = "prometheus-monitoring-kube-prometheus-prometheus-0";
     let asked = |e: &Evidence| {

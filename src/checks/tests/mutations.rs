@@ -624,7 +624,7 @@ fn node_where(e: &Evidence, holds: impl Fn(&Value) -> bool) -> String {
     node["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
-fn wanted<'a>(e: &'a mut Evidence, kind: &str, named: &str) -> &'a mut Value {
+pub(super) fn wanted<'a>(e: &'a mut Evidence, kind: &str, named: &str) -> &'a mut Value {
     let mut objects = Arc::make_mut(&mut e.applied).iter_mut();
     objects
         .find(|object| object["kind"] == kind && object["metadata"]["name"] == named)
