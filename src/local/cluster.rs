@@ -10,8 +10,8 @@ use crate::{
 /// The name of our own kubeconfig in the data folder.
 pub(crate) const KUBECONFIG: &str = "kubeconfig";
 
-/// Why a cluster is of no use that an interrupted run began, whose program ended too.
-pub(crate) const HALF_MADE: &str = "half made by an interrupted run";
+/// Why a cluster is of no use of which there are only parts, and no program that makes the rest.
+pub(crate) const HALF_MADE: &str = "only parts are there: a run was interrupted, or someone removed the rest";
 
 /// What every kind of cluster tells: the same fields, so that everything above a cluster is the same code.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -140,7 +140,8 @@ pub(crate) fn not_yet_whole(in_the_making: bool, half_made: bool) -> Result<(), 
         return Err(ResourceError::new(Cause::Transient, message));
     }
     if half_made {
-        let message = "an interrupted run left the cluster half made: it must be made anew";
+        let message = "only parts of the cluster are there, left by an interrupted run or by whoever removed the rest: it \
+                       must be made anew";
         return Err(ResourceError::permanent(message).hint("run stackup apply again"));
     }
     Ok(())
