@@ -3,24 +3,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use futures::future::{BoxFuture, ready};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use stackup::{
-    engine::{Canceller, Executed, Run, execute, lint, plan, refresh},
-    kubernetes::{Clusters, kinds as kubernetes_kinds, manifest},
-    local::{self, Local, ProgramPaths},
-    model::{Address, Events, Outcome, Secret, StackModel, Verb},
-    resource::{
-        Boxed, Kind, Live, Made, Observed, Registry, ResourceError, Stack, Target, Traits, Wanted, references,
-    },
-    stack,
+    engine::{Canceller, Executed, Refreshed, Run, execute, lint, plan, refresh},
+    model::{Address, Events, Outcome, Plan, Secret, Verb},
+    resource::{Boxed, Kind, Live, Made, Observed, Registry, ResourceError, Stack, Target, Traits},
     state::{KeyedHash, Loaded, Record, Snapshot, StateError, Store},
 };
+
+use crate::support::whole::Whole;
 
 /// A kind whose calls only note what stands.
 struct InMemory {
@@ -175,41 +172,7 @@ impl Store for Memory {
     }
 }
 
-/// One stack with everything that its runs need.
-struct Whole {
-    name: String,
-    wanted: Vec<Arc<Wanted>>,
-    kinds: Vec<Arc<dyn Kind>>,
-    outputs: BTreeMap<Address, Value>,
-}
-
 impl Whole {
-    fn of(file: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks").join(file);
-        let request = stack::Request {
-            files: vec![path],
-            set: Vec::new(),
-            env: BTreeMap::from([("RUN_ID".to_owned(), "1".to_owned())]),
-        };
-        let model = stack::load(&request).unwrap();
-        let part = part(&model);
-        let objects = manifest::expand(&model, &part.cluster, &part.pods_need).unwrap();
-        let companions = local::companions(&model, &part.cluster, &objects.companions);
-        let wanted: Vec<_> = part
-            .wanted
-            .into_iter()
-            .chain(objects.wanted)
-            .chain(companions)
-            .map(Arc::new)
-            .collect();
-        Self {
-            name: model.name,
-            outputs: outputs(&wanted),
-            wanted,
-            kinds: kinds(),
-        }
-    }
-
     fn cloud(&self) -> Arc<Cloud> {
         Arc::new(Cloud {
             outputs: self.outputs.clone(),
@@ -218,6 +181,28 @@ impl Whole {
     }
 
     async fn go(&self, cloud: &Arc<Cloud>, verb: Verb, store: &mut Memory) -> Executed {
+        let (run, plan, refreshed, loaded) = self.planned(cloud, verb, store).await;
+        execute(&run, verb, &plan, refreshed, store, loaded)
+            .await
+            .unwrap()
+    }
+
+    /// How long a run usually takes, to the second.
+    #[cfg(feature = "aws")]
+    async fn usually(&self, cloud: &Arc<Cloud>, verb: Verb, store: &Memory) -> String {
+        let (run, plan, refreshed, _) = self.planned(cloud, verb, store).await;
+        let seconds = stackup::engine::expected(&plan, &refreshed, &run.registry)
+            .total
+            .as_secs();
+        format!("{}:{:02}", seconds / 60, seconds % 60)
+    }
+
+    async fn planned(
+        &self,
+        cloud: &Arc<Cloud>,
+        verb: Verb,
+        store: &Memory,
+    ) -> (Run, Plan, Refreshed, Loaded) {
         let in_memory = |real: &Arc<dyn Kind>| {
             Arc::new(InMemory {
                 real: Arc::clone(real),
@@ -250,9 +235,7 @@ impl Whole {
         };
         let plan = plan(&self.name, &refreshed, stays).unwrap();
         assert_eq!(lint(&plan, &refreshed), Vec::<String>::new());
-        execute(&run, verb, &plan, refreshed, store, loaded)
-            .await
-            .unwrap()
+        (run, plan, refreshed, loaded)
     }
 
     /// Cuts a run off after each of its records, and ends it with the same command.
@@ -352,74 +335,34 @@ impl Whole {
     }
 }
 
-fn part(model: &StackModel) -> stackup::resource::ClusterPart {
-    #[cfg(feature = "aws")]
-    let cloud = || stackup::aws::expand(model);
-    #[cfg(not(feature = "aws"))]
-    let cloud = || None;
-    local::expand(model).or_else(cloud).unwrap()
-}
-
-/// The kinds of all rooms; none of them is ever called.
-fn kinds() -> Vec<Arc<dyn Kind>> {
-    let nowhere = PathBuf::from("/nowhere");
-    let clusters = Clusters::new(nowhere.clone(), Secret::new(vec![1]), Arc::new(|_| {}), None);
-    let mut kinds = kubernetes_kinds(&clusters, None);
-    kinds.extend(local::kinds(&Arc::new(Local::new(
-        nowhere,
-        ProgramPaths::default(),
-    ))));
-    #[cfg(feature = "aws")]
-    kinds.extend(stackup::aws::kinds(&Arc::new(stackup::aws::Clients::new(None))));
-    kinds
-}
-
-/// Outputs for everything that something refers to: whatever field is asked for.
-fn outputs(wanted: &[Arc<Wanted>]) -> BTreeMap<Address, Value> {
-    let mut outputs: BTreeMap<Address, Map<String, Value>> = BTreeMap::new();
-    for wanted in wanted {
-        for address in references(&wanted.inputs) {
-            let of = outputs.entry(address).or_default();
-            for (field, value) in [
-                ("kubeconfig", json!("kubeconfig")),
-                ("context", json!("memory")),
-                ("server", json!("https://127.0.0.1:1")),
-                ("ephemeral", json!(true)),
-            ] {
-                of.insert(field.to_owned(), value);
-            }
-        }
-        fields(&wanted.inputs, &mut outputs);
-    }
-    outputs
-        .into_iter()
-        .map(|(address, of)| (address, Value::Object(of)))
-        .collect()
-}
-
-fn fields(value: &Value, outputs: &mut BTreeMap<Address, Map<String, Value>>) {
-    match value {
-        Value::Object(map) => {
-            let text = |key: &str| map.get(key).and_then(Value::as_str);
-            if let (Some(address), Some(field)) = (text("$ref"), text("field")) {
-                let of = outputs.entry(Address::parse(address).unwrap()).or_default();
-                of.entry(field)
-                    .or_insert_with(|| json!(format!("{field} of {address}")));
-            }
-            map.values().for_each(|value| fields(value, outputs));
-        }
-        Value::Array(items) => items.iter().for_each(|value| fields(value, outputs)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_whole_rehearsal_survives_a_cut_after_every_record() {
-    Whole::of("rehearsal.yaml").survives_every_cut(110).await;
+    Whole::of("rehearsal.yaml", &[], Path::new("/nowhere"))
+        .survives_every_cut(110)
+        .await;
 }
 
 #[cfg(feature = "aws")]
 #[tokio::test(start_paused = true)]
 async fn the_whole_stack_on_eks_survives_a_cut_after_every_record() {
-    Whole::of("eks.yaml").survives_every_cut(190).await;
+    Whole::of("eks.yaml", &[], Path::new("/nowhere"))
+        .survives_every_cut(190)
+        .await;
+}
+
+#[cfg(feature = "aws")]
+#[tokio::test(start_paused = true)]
+async fn what_the_documents_say_of_the_times_on_aws_is_what_the_plan_says() {
+    let whole = Whole::of("eks.yaml", &[], Path::new("/nowhere"));
+    let (cloud, mut store) = (whole.cloud(), Memory::default());
+    let up = whole.usually(&cloud, Verb::Apply, &store).await;
+    whole.go(&cloud, Verb::Apply, &mut store).await;
+    let down = whole.usually(&cloud, Verb::Destroy, &store).await;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/aws-assumptions.md");
+    let documented = std::fs::read_to_string(file).unwrap();
+    let row = format!("| stackup | {up} | {down} |");
+    assert!(
+        documented.contains(&row),
+        "docs/aws-assumptions.md does not have the row '{row}'"
+    );
 }

@@ -22,6 +22,8 @@ mod aws;
 mod cli;
 #[cfg(feature = "kubernetes")]
 mod conformance;
+#[cfg(feature = "kubernetes")]
+mod contract;
 #[cfg(all(feature = "faults", feature = "kubernetes"))]
 mod faults;
 #[cfg(feature = "kubernetes")]

@@ -5,14 +5,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use serde_json::Value;
-use stackup::{
-    cli, local,
-    resource::{Kind, Registry},
-};
+use stackup::cli;
 
 /// The rooms by layer. A room uses its own layer and lower ones; those of layer 3 never name each other.
 const LAYERS: [&[&str]; 5] = [
@@ -244,6 +240,7 @@ fn verbs() -> Vec<String> {
         .collect()
 }
 
+#[cfg(all(feature = "aws", feature = "kubernetes"))]
 #[test]
 fn the_readme_lists_every_command_and_exit_code() {
     let text = read("README.md");
@@ -287,34 +284,6 @@ fn every_verb_is_run_by_a_test() {
             tests.contains(&format!("[\"{verb}\"")),
             "no test runs 'stackup {verb}'"
         );
-    }
-}
-
-#[test]
-fn every_kind_is_documented() {
-    let folder = local::Local::new("/nowhere".into(), local::ProgramPaths::default());
-    #[cfg_attr(
-        not(feature = "kubernetes"),
-        expect(unused_mut, reason = "there are no more kinds to add")
-    )]
-    let mut kinds: Vec<Arc<dyn Kind>> = local::kinds(&Arc::new(folder));
-    #[cfg(feature = "kubernetes")]
-    {
-        let key = stackup::model::Secret::new(vec![0]);
-        let clusters = stackup::kubernetes::Clusters::new("/nowhere".into(), key, Arc::new(drop), None);
-        kinds.extend(stackup::kubernetes::kinds(&clusters, None));
-    }
-    let names: BTreeSet<&str> = kinds.iter().map(|kind| kind.name()).collect();
-    assert_eq!(names.len(), kinds.len(), "two kinds have one name");
-    let registry = Registry::new(kinds.iter().cloned());
-    for name in names {
-        let words = registry
-            .get(name)
-            .unwrap()
-            .documentation()
-            .split_whitespace()
-            .count();
-        assert!(words >= 10, "{name} is hardly documented");
     }
 }
 

@@ -188,7 +188,14 @@ impl Check {
         if let Some(worst) = missed.iter().map(|(_, miss)| miss).min_by_key(|miss| miss.how) {
             let as_bad = missed.iter().filter(|(_, miss)| miss.how == worst.how);
             let observed: Vec<String> = as_bad
-                .map(|(pod, miss)| format!("{pod}: {}", miss.observed))
+                .map(|(pod, miss)| {
+                    // Some name the pod themselves.
+                    if miss.observed.contains(*pod) {
+                        miss.observed.clone()
+                    } else {
+                        format!("{pod}: {}", miss.observed)
+                    }
+                })
                 .collect();
             return Err(Miss {
                 observed: few(&observed),

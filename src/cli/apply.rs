@@ -78,7 +78,12 @@ impl Apply {
     ) -> Result<Exit, CliError> {
         let level = session.opened.model.verify.filter(|_| !self.no_verify);
         session.begin(global, screen);
-        cloud::at_its_place(session).await?;
+        cloud::at_its_place(
+            &session.cloud,
+            &session.opened.model,
+            &mut session.loaded.snapshot,
+        )
+        .await?;
         let asks = screen.asks && !self.yes;
         let (plan, refreshed) = planned(session, screen, asks).await?;
         let pending = plan.summary().pending();
@@ -91,7 +96,9 @@ impl Apply {
             nothing_to_do(&session.run.events, Verb::Apply, plan.steps.len());
             session.warn(screen, false);
         } else {
-            for message in cloud::look_ahead(session, &plan).await? {
+            let snapshot = &session.loaded.snapshot;
+            let ahead = cloud::look_ahead(&session.opened.model, &session.run.stack, snapshot, &plan).await?;
+            for message in ahead {
                 session.run.events.warn(message);
             }
             session.warn(screen, asks);

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::{context::Session, error::CliError, exit::Exit};
+use super::{error::CliError, exit::Exit};
 use crate::{
     aws::{self, Audited, Clients, Left, Problem, Token},
     kubernetes::{Keep, Tokens},
     model::{Action, Address, ClusterModel, Plan, Shown, StackModel},
     resource::{Kind, ResourceError, Stack},
-    state::Place,
+    state::{Place, Snapshot},
 };
 
 /// The clients of a run.
@@ -71,15 +71,18 @@ pub(super) fn keep(cloud: &Cloud) -> Option<Keep> {
 }
 
 /// Refuses credentials of another account than the state's: there everything would seem to be gone.
-pub(super) async fn at_its_place(session: &mut Session) -> Result<(), CliError> {
-    let ClusterModel::Eks(eks) = &session.opened.model.cluster else {
-        return not_from_aws(session);
+pub(super) async fn at_its_place(
+    cloud: &Cloud,
+    model: &StackModel,
+    snapshot: &mut Snapshot,
+) -> Result<(), CliError> {
+    let ClusterModel::Eks(eks) = &model.cluster else {
+        return not_from_aws(model, snapshot);
     };
     let here = Place {
-        account: aws::account(&session.cloud).await?,
+        account: aws::account(cloud).await?,
         region: eks.region.clone(),
     };
-    let snapshot = &mut session.loaded.snapshot;
     let there = snapshot.place.as_ref().filter(|_| !snapshot.resources.is_empty());
     if let Some(problem) = there.and_then(|there| aws::misplaced(&here, there)) {
         return Err(
@@ -92,13 +95,12 @@ pub(super) async fn at_its_place(session: &mut Session) -> Result<(), CliError> 
 
 /// Refuses to leave AWS with a cluster standing there: without its account and region nothing of it would be found, and
 /// all of it forgotten.
-fn not_from_aws(session: &Session) -> Result<(), CliError> {
-    let snapshot = &session.loaded.snapshot;
+fn not_from_aws(model: &StackModel, snapshot: &Snapshot) -> Result<(), CliError> {
     let mut kinds = snapshot.resources.values().map(|entry| &entry.remembered.kind);
     if !kinds.any(|kind| kind.starts_with("aws.")) {
         return Ok(());
     }
-    let (name, place) = (&session.opened.model.name, snapshot.place.as_ref());
+    let (name, place) = (&model.name, snapshot.place.as_ref());
     let there = place.map_or_else(
         || "on AWS".to_owned(),
         |place| format!("in region {} of account {}", place.region, place.account),
@@ -153,8 +155,13 @@ pub(super) fn cost_of(plan: &Plan) -> Option<String> {
 }
 
 /// Looks ahead before the first write: everything that would go wrong, at once.
-pub(super) async fn look_ahead(session: &Session, plan: &Plan) -> Result<Vec<String>, CliError> {
-    let ClusterModel::Eks(eks) = &session.opened.model.cluster else {
+pub(super) async fn look_ahead(
+    model: &StackModel,
+    stack: &Stack,
+    snapshot: &Snapshot,
+    plan: &Plan,
+) -> Result<Vec<String>, CliError> {
+    let ClusterModel::Eks(eks) = &model.cluster else {
         return Ok(Vec::new());
     };
     let mut told: Vec<String> = plan.steps.iter().filter_map(stays_behind).collect();
@@ -163,14 +170,13 @@ pub(super) async fn look_ahead(session: &Session, plan: &Plan) -> Result<Vec<Str
         return Ok(told);
     }
     let patient = Clients::patient(Some(eks.region.clone()));
-    let snapshot = &session.loaded.snapshot;
     let operator = snapshot
         .resources
         .get(&Address::new("aws.eks_access_entry", "operator"));
     let problems = aws::preflight(
         &patient,
         eks,
-        &session.run.stack,
+        stack,
         snapshot.place.as_ref(),
         operator.and_then(|entry| entry.remembered.outputs.get("principal")?.as_str()),
         now().into(),
@@ -185,10 +191,7 @@ pub(super) async fn look_ahead(session: &Session, plan: &Plan) -> Result<Vec<Str
     }
     let mut error = CliError::new(
         Exit::Refused,
-        format!(
-            "{} would not come to stand; nothing was changed",
-            session.opened.model.name
-        ),
+        format!("{} would not come to stand; nothing was changed", model.name),
     );
     for problem in problems.into_iter().chain(warnings) {
         error.causes.push(format!(
@@ -200,18 +203,17 @@ pub(super) async fn look_ahead(session: &Session, plan: &Plan) -> Result<Vec<Str
 }
 
 /// What an audit looks for, by the stack file and what the state remembers before everything goes.
-pub(super) fn audited(session: &Session) -> Option<Audited> {
-    let ClusterModel::Eks(eks) = &session.opened.model.cluster else {
+pub(super) fn audited(model: &StackModel, snapshot: &Snapshot) -> Option<Audited> {
+    let ClusterModel::Eks(eks) = &model.cluster else {
         return None;
     };
-    let resources = &session.loaded.snapshot.resources;
     let told = |field: &str| {
-        let mut outputs = resources.values().map(|entry| &entry.remembered.outputs);
+        let mut outputs = snapshot.resources.values().map(|entry| &entry.remembered.outputs);
         outputs.find_map(|outputs| outputs.get(field).filter(|value| !value.is_null()))
     };
     Some(Audited {
-        uid: session.run.stack.uid.clone(),
-        cluster: Some(session.opened.model.name.clone()),
+        uid: snapshot.uid.clone(),
+        cluster: Some(model.name.clone()),
         vpc: told("vpcId").and_then(Value::as_str).map(str::to_owned),
         logs: !eks.logs.is_empty(),
         since: told("since").and_then(Value::as_i64),
@@ -237,12 +239,12 @@ fn stays_behind(step: &crate::model::Step) -> Option<String> {
 }
 
 /// Proves that nothing of the stack is left, or lists what is, why, and what it costs.
-pub(super) async fn audit(session: &Session, of: Option<Audited>) -> Result<(), CliError> {
-    let (ClusterModel::Eks(eks), Some(of)) = (&session.opened.model.cluster, of) else {
+pub(super) async fn audit(model: &StackModel, of: Option<Audited>) -> Result<(), CliError> {
+    let (ClusterModel::Eks(eks), Some(of)) = (&model.cluster, of) else {
         return Ok(());
     };
     let patient = Clients::patient(Some(eks.region.clone()));
-    nothing_left(&patient, &session.opened.model.name, &of).await
+    nothing_left(&patient, &model.name, &of).await
 }
 
 /// The same for a stack of this name, wherever what is known of it comes from.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{context::Session, error::CliError};
+use super::error::CliError;
 use crate::{
     model::{Address, Plan, StackModel},
-    resource::Kind,
+    resource::{Kind, Stack},
+    state::Snapshot,
 };
 
 /// Nothing to call.
@@ -30,22 +31,27 @@ pub(super) fn keep(_: &Cloud) -> Option<crate::kubernetes::Keep> {
     None
 }
 
-pub(super) async fn at_its_place(_: &mut Session) -> Result<(), CliError> {
+pub(super) async fn at_its_place(_: &Cloud, _: &StackModel, _: &mut Snapshot) -> Result<(), CliError> {
     std::future::ready(Ok(())).await
 }
 
-pub(super) async fn look_ahead(_: &Session, _: &Plan) -> Result<Vec<String>, CliError> {
+pub(super) async fn look_ahead(
+    _: &StackModel,
+    _: &Stack,
+    _: &Snapshot,
+    _: &Plan,
+) -> Result<Vec<String>, CliError> {
     std::future::ready(Ok(Vec::new())).await
 }
 
 /// Nothing to look for.
 pub(super) struct Audited;
 
-pub(super) fn audited(_: &Session) -> Audited {
+pub(super) fn audited(_: &StackModel, _: &Snapshot) -> Audited {
     Audited
 }
 
-pub(super) async fn audit(_: &Session, _: Audited) -> Result<(), CliError> {
+pub(super) async fn audit(_: &StackModel, _: Audited) -> Result<(), CliError> {
     std::future::ready(Ok(())).await
 }
 

@@ -3,10 +3,8 @@
 use std::{
     io::Read as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
-
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
     access, cloud, cluster,
@@ -16,14 +14,16 @@ use super::{
     flags::Global,
     lifetime,
     print::tell_person,
+    screen::Screen,
     signals,
     store::{left_behind, store},
-    tell::Telling,
+    tell::{Voice, say},
 };
 use crate::{
     engine::{Cancel, Canceller, Run},
     local::{self, Local},
-    model::{Address, Event, EventKind, Events, Mistake, Secret, StackModel, Verb},
+    model::{Address, EventKind, Mistake, Secret, StackModel, Verb},
+    output::{self, View},
     resource::{Registry, Stack, Wanted},
     stack,
     state::{Holder, KeyedHash, Loaded, SharedStore, Snapshot, Status, hex, make_folder},
@@ -90,18 +90,9 @@ pub(super) struct Session {
     pub(super) store: Box<dyn SharedStore>,
     pub(super) loaded: Loaded,
     pub(super) clusters: access::Clusters,
-    #[cfg_attr(
-        not(feature = "aws"),
-        expect(dead_code, reason = "without AWS there is nobody to ask")
-    )]
     pub(super) cloud: cloud::Cloud,
     pub(super) canceller: Option<Canceller>,
-    /// What happened and nobody has told yet.
-    pub(super) receiver: Option<UnboundedReceiver<Event>>,
-    /// Who tells it, once someone does.
-    pub(super) telling: Option<Telling>,
-    /// Where servers' warnings are told while someone listens.
-    pub(super) warnings: Arc<Mutex<Option<Events>>>,
+    voice: Voice,
     /// Whether any state was found.
     pub(super) known: bool,
 }
@@ -138,9 +129,9 @@ impl Session {
                 notes: Vec::new(),
             },
         };
-        lifetime::stamp(&mut opened, &mut loaded.snapshot);
+        lifetime::stamp(opened.model.lifetime, &mut opened.wanted, &mut loaded.snapshot);
         let hash = KeyedHash::new(key);
-        let (events, receiver) = Events::channel();
+        let (voice, events) = Voice::new();
         if let Some(verb) = verb {
             let stack = opened.model.name.clone();
             events.send(EventKind::RunStarted { verb, stack });
@@ -148,15 +139,8 @@ impl Session {
         for note in &loaded.notes {
             events.warn(note.clone());
         }
-        let warnings = Arc::new(Mutex::new(Some(events.clone())));
-        let heard = Arc::clone(&warnings);
-        let warn = Arc::new(move |message: String| {
-            if let Ok(Some(events)) = heard.lock().as_deref() {
-                events.warn(message);
-            }
-        });
         let cloud = cloud::cloud(&opened.model);
-        let clusters = access::clusters(&opened.folder, hash.key().clone(), warn, &cloud);
+        let clusters = access::clusters(&opened.folder, hash.key().clone(), voice.warner(), &cloud);
         let local = Arc::new(Local::new(opened.folder.clone(), environment.programs()));
         let kinds = [
             local::kinds(&local),
@@ -186,9 +170,7 @@ impl Session {
             clusters,
             cloud,
             canceller: Some(canceller),
-            receiver: Some(receiver),
-            telling: None,
-            warnings,
+            voice,
             known,
         })
     }
@@ -198,10 +180,42 @@ impl Session {
         self.canceller.take().map_or(Ok(()), signals::listen)
     }
 
+    /// Begins a verb that changes something, or takes up one that did not end.
+    pub(super) fn begin(&mut self, global: &Global, screen: &Screen) {
+        if screen.view == View::Json {
+            self.tell(screen);
+        }
+        if self.loaded.unfinished {
+            let unfinished = self.unfinished();
+            let begun = output::plural(unfinished.len(), "resource");
+            say(
+                global,
+                screen,
+                &format!("resuming: an earlier run did not end; {begun} had begun"),
+            );
+            self.run.events.send(EventKind::Resumed { unfinished });
+        }
+    }
+
+    /// Tells what has happened, and what happens from here on.
+    pub(super) fn tell(&mut self, screen: &Screen) {
+        self.voice.tell(screen);
+    }
+
+    /// Tells the warnings so far.
+    pub(super) fn warn(&mut self, screen: &Screen, asks: bool) {
+        self.voice.warn(&self.run.events, screen, asks);
+    }
+
+    /// All that has happened is told; of what happens from here on, warnings wait for [`Self::warn`].
+    pub(super) async fn catch_up(&mut self) {
+        self.voice.catch_up(&mut self.run.events).await;
+    }
+
     /// Gives the lock back, and tells the rest.
     pub(super) async fn close(&mut self) {
         give_back(self.store.as_mut()).await;
-        self.fall_silent().await;
+        self.voice.fall_silent(&mut self.run.events).await;
     }
 
     /// What an earlier run began and did not end.

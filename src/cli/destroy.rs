@@ -7,7 +7,7 @@ use super::{
     cloud, cluster,
     confirm::confirm,
     context::{self, Opened, Session},
-    diff::planned,
+    diff::{expected, planned},
     environment::Environment,
     error::CliError,
     exit::Exit,
@@ -95,8 +95,13 @@ impl Destroy {
             return Ok((Exit::Done, remote));
         }
         unprotected(session)?;
-        cloud::at_its_place(session).await?;
-        let audited = cloud::audited(session);
+        cloud::at_its_place(
+            &session.cloud,
+            &session.opened.model,
+            &mut session.loaded.snapshot,
+        )
+        .await?;
+        let audited = cloud::audited(&session.opened.model, &session.loaded.snapshot);
         let asks = screen.asks && !self.yes;
         let (plan, refreshed) = planned(session, screen, asks).await?;
         let mut exit = Exit::Done;
@@ -108,7 +113,8 @@ impl Destroy {
             }
             nothing_to_do(&session.run.events, Verb::Destroy, 0);
         } else {
-            let text = |style: &Style| output::plan_text(&plan, style, false, None);
+            let expected = expected(&session.run, &plan, &refreshed);
+            let text = |style: &Style| output::plan_text(&plan, style, false, expected);
             show_plan(text, asks, global, screen);
             confirm(screen, &format!("Destroy all of {name}?"), self.yes)?;
             let executed = carry_out(session, Verb::Destroy, &plan, refreshed, screen).await?;
@@ -121,7 +127,7 @@ impl Destroy {
         let gone = exit == Exit::Done && session.loaded.snapshot.resources.is_empty();
         if gone {
             // What is left keeps the state: the same command looks again.
-            cloud::audit(session, audited).await?;
+            cloud::audit(&session.opened.model, audited).await?;
             session.store.clear().await?;
         }
         Ok((exit, gone))

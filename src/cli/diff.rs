@@ -66,7 +66,12 @@ impl Diff {
     ) -> Result<Exit, CliError> {
         let opened = context::open(global, environment)?;
         let mut session = Session::open(opened, environment, None, self.adopt).await?;
-        cloud::at_its_place(&mut session).await?;
+        cloud::at_its_place(
+            &session.cloud,
+            &session.opened.model,
+            &mut session.loaded.snapshot,
+        )
+        .await?;
         let (plan, refreshed) = planned(&mut session, screen, false).await?;
         let format = self.format.unwrap_or(match global.output {
             Format::Text => PlanFormat::Text,

@@ -1,20 +1,22 @@
 //! The moment at which a stack with a lifetime may be taken, on everything that carries tags.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::context::Opened;
-use crate::state::{Life, Snapshot};
+use crate::{
+    resource::Wanted,
+    state::{Life, Snapshot},
+};
 
 /// The tag's key: what `stackup reap` judges by.
 const EXPIRES: &str = "stackup:expires";
 
 /// Writes the stack's end into the wanted tags. It was set by the first apply; another lifetime in the stack file counts
 /// from now, so that a stack in use can be given more time.
-pub(super) fn stamp(opened: &mut Opened, snapshot: &mut Snapshot) {
-    let Some(lifetime) = opened.model.lifetime else {
+pub(super) fn stamp(lifetime: Option<Duration>, wanted: &mut [Arc<Wanted>], snapshot: &mut Snapshot) {
+    let Some(lifetime) = lifetime else {
         snapshot.life = None;
         return;
     };
@@ -26,7 +28,7 @@ pub(super) fn stamp(opened: &mut Opened, snapshot: &mut Snapshot) {
         });
     }
     let Some(life) = &snapshot.life else { return };
-    for wanted in &mut opened.wanted {
+    for wanted in wanted {
         let mut inputs = Value::clone(&wanted.inputs);
         let Some(tags) = inputs.get_mut("tags").and_then(Value::as_object_mut) else {
             continue;

@@ -49,7 +49,12 @@ impl Status {
         let Self {} = self;
         let opened = context::open(global, environment)?;
         let mut session = Session::open(opened, environment, None, false).await?;
-        cloud::at_its_place(&mut session).await?;
+        cloud::at_its_place(
+            &session.cloud,
+            &session.opened.model,
+            &mut session.loaded.snapshot,
+        )
+        .await?;
         let (plan, refreshed) = planned(&mut session, screen, false).await?;
         let mut parts: std::collections::BTreeMap<String, Part> = std::collections::BTreeMap::new();
         for step in &plan.steps {

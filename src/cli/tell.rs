@@ -1,12 +1,14 @@
 //! When a run is told, and to whom: as events from its start where they are the data; as text from when nothing is asked
 //! any more, with what a person must know before that on standard error at once.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle, time::timeout};
 
 use super::{
-    context::Session,
     flags::{Format, Global},
     print::{print, tell_person},
     screen::Screen,
@@ -36,22 +38,36 @@ impl Telling {
     }
 }
 
-impl Session {
-    /// Begins a verb that changes something, or takes up one that did not end.
-    pub(super) fn begin(&mut self, global: &Global, screen: &Screen) {
-        if screen.view == View::Json {
-            self.tell(screen);
-        }
-        if self.loaded.unfinished {
-            let unfinished = self.unfinished();
-            let begun = output::plural(unfinished.len(), "resource");
-            say(
-                global,
-                screen,
-                &format!("resuming: an earlier run did not end; {begun} had begun"),
-            );
-            self.run.events.send(EventKind::Resumed { unfinished });
-        }
+/// What happens in a session, until someone is told of it.
+pub(super) struct Voice {
+    /// What happened and nobody has told yet.
+    receiver: Option<UnboundedReceiver<Event>>,
+    /// Who tells it, once someone does.
+    telling: Option<Telling>,
+    /// Where servers' warnings are told while someone listens.
+    warnings: Arc<Mutex<Option<Events>>>,
+}
+
+impl Voice {
+    /// Something may happen from here on.
+    pub(super) fn new() -> (Self, Events) {
+        let (events, receiver) = Events::channel();
+        let voice = Self {
+            receiver: Some(receiver),
+            telling: None,
+            warnings: Arc::new(Mutex::new(Some(events.clone()))),
+        };
+        (voice, events)
+    }
+
+    /// Passes on what servers warn of, as long as someone listens.
+    pub(super) fn warner(&self) -> Arc<dyn Fn(String) + Send + Sync> {
+        let heard = Arc::clone(&self.warnings);
+        Arc::new(move |message: String| {
+            if let Ok(Some(events)) = heard.lock().as_deref() {
+                events.warn(message);
+            }
+        })
     }
 
     /// Tells what has happened, and what happens from here on.
@@ -63,7 +79,7 @@ impl Session {
 
     /// Tells the warnings so far, unless all is told as events; the rest waits until it is told. A person who wants quiet
     /// needs them too to answer a question.
-    pub(super) fn warn(&mut self, screen: &Screen, asks: bool) {
+    pub(super) fn warn(&mut self, rest: &Events, screen: &Screen, asks: bool) {
         let Some(receiver) = &mut self.receiver else {
             return;
         };
@@ -73,7 +89,7 @@ impl Session {
         }
         for event in events {
             let EventKind::Warning { address, message } = &event.kind else {
-                self.run.events.pass_on(event);
+                rest.pass_on(event);
                 continue;
             };
             if screen.view == View::Json {
@@ -87,29 +103,25 @@ impl Session {
     }
 
     /// All that has happened is told; of what happens from here on, warnings wait for [`Self::warn`].
-    pub(super) async fn catch_up(&mut self) {
-        let (events, receiver) = Events::channel();
-        self.hear(Some(events.clone()));
-        self.run.events = events;
+    pub(super) async fn catch_up(&mut self, events: &mut Events) {
+        let (new, receiver) = Events::channel();
         self.receiver = Some(receiver);
-        if let Some(telling) = self.telling.take() {
-            telling.end().await;
-        }
+        self.turn(events, Some(new)).await;
     }
 
     /// Nothing is told any more.
-    pub(super) async fn fall_silent(&mut self) {
-        self.run.events = Events::ignored();
-        self.hear(None);
-        if let Some(telling) = self.telling.take() {
-            telling.end().await;
-        }
+    pub(super) async fn fall_silent(&mut self, events: &mut Events) {
+        self.turn(events, None).await;
     }
 
-    /// Where the warnings of servers go from here on.
-    fn hear(&self, events: Option<Events>) {
+    /// What happens goes elsewhere from here on, and what went here is told to its end.
+    async fn turn(&mut self, events: &mut Events, to: Option<Events>) {
+        *events = to.clone().unwrap_or_else(Events::ignored);
         if let Ok(mut warnings) = self.warnings.lock() {
-            *warnings = events;
+            *warnings = to;
+        }
+        if let Some(telling) = self.telling.take() {
+            telling.end().await;
         }
     }
 }

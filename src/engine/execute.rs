@@ -16,7 +16,7 @@ use super::{
     ledger::Ledger,
     node::{Ended, Message},
     start::{Start, conflict, failure},
-    timings::Clock,
+    timings::{Clock, usual},
     wait::Looker,
 };
 use crate::{
@@ -238,10 +238,8 @@ impl Coordinator<'_> {
         match self.node(i, step) {
             Ok(Start::Standing(outputs)) => self.succeed(i, Some(outputs)),
             Ok(Start::Work(node)) => {
-                let expected = self
-                    .kinds
-                    .get(step.kind.as_str())
-                    .and_then(|kind| kind.traits().expected);
+                let kind = self.kinds.get(step.kind.as_str());
+                let expected = kind.and_then(|kind| usual(kind.traits(), step));
                 self.run.events.send(EventKind::StepStarted {
                     address: step.address.clone(),
                     component: step.component.clone(),

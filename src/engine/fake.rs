@@ -225,6 +225,7 @@ impl Kind for FakeKind {
                 "fake.thing" | "fake.near" => Some(Duration::from_secs(30)),
                 _ => None,
             },
+            removal: (self.name == "fake.cluster").then_some(Duration::from_mins(3)),
             deadline: Duration::from_secs(20),
             settles: if self.object() {
                 Duration::ZERO

@@ -1092,4 +1092,7 @@ async fn a_plan_takes_as_long_as_its_longest_chain_of_what_is_made() {
         expected(&plan, &refreshed, &registry).total.is_zero(),
         "nothing is made"
     );
+    let (plan, refreshed) = planned(&cloud, &[], &store).await;
+    let time = expected(&plan, &refreshed, &registry);
+    assert_eq!(time.total.as_secs(), 3 * 60, "the cluster's removal");
 }

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::{Refreshed, graph::edges};
 use crate::{
-    model::{Action, Address, Link, Plan, Timing, Until},
-    resource::Registry,
+    model::{Action, Address, Link, Plan, Reason, Step, Timing, Until},
+    resource::{Registry, Traits},
 };
 
 /// Takes the times of a run's steps.
@@ -111,10 +111,21 @@ pub fn critical_path(timings: &[Timing]) -> Vec<Link> {
 /// How long a plan usually takes, as far as its kinds know, and by which chain of steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expected {
-    /// From the first step to the last. What no kind knows (every removal) counts as nothing.
+    /// From the first step to the last. What no kind knows counts as nothing.
     pub total: Duration,
     /// The chain of steps that takes so long.
     pub path: Vec<Link>,
+}
+
+/// How long a step usually takes once it is started, as far as its kind knows. What stands as wanted is started only
+/// to wait until it works.
+pub(super) fn usual(traits: Traits, step: &Step) -> Option<Duration> {
+    match step.action {
+        Action::Create | Action::Unchanged => traits.expected,
+        Action::Replace => Some(traits.removal.unwrap_or_default() + traits.expected?),
+        Action::Delete if !matches!(step.reason, Some(Reason::GoesWith(_))) => traits.removal,
+        Action::Delete | Action::Update | Action::Forget | Action::Conflict => None,
+    }
 }
 
 /// Adds up what each kind says of itself along the plan's edges. A plan with a circle takes no time: it cannot run.
@@ -125,15 +136,11 @@ pub fn expected(plan: &Plan, refreshed: &Refreshed, registry: &Registry) -> Expe
     let lasts: Vec<Duration> = plan
         .steps
         .iter()
-        .map(|step| match step.action {
-            Action::Create | Action::Replace => registry
-                .get(&step.kind)
-                .ok()
-                .and_then(|kind| kind.traits().expected)
-                .unwrap_or_default(),
-            Action::Update | Action::Delete | Action::Forget | Action::Conflict | Action::Unchanged => {
-                Duration::ZERO
-            }
+        .map(|step| {
+            let changes = step.action != Action::Unchanged;
+            let kind = registry.get(&step.kind).ok().filter(|_| changes);
+            kind.and_then(|kind| usual(kind.traits(), step))
+                .unwrap_or_default()
         })
         .collect();
     let last = |i: usize| lasts.get(i).copied().unwrap_or_default();

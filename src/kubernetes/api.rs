@@ -152,6 +152,7 @@ impl Kind for Api {
             at_once: 4,
             // Measured by others between 20 and 60 s after the cluster counts as active.
             expected: Some(Duration::from_secs(45)),
+            removal: None,
             deadline: Duration::from_mins(10),
             settles: Duration::ZERO,
             paced: true,

@@ -59,6 +59,7 @@ impl Kind for Object {
             records_inputs: false,
             at_once: 16,
             expected: None,
+            removal: None,
             deadline: Duration::from_mins(10),
             settles: Duration::ZERO,
             paced: true,

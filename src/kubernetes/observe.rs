@@ -1,6 +1,12 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use futures::future::join_all;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared, join_all},
+};
 use serde_json::Value;
 
 use super::{
@@ -9,12 +15,28 @@ use super::{
     item::{Item, Owner, STACK},
     pods,
 };
-use crate::resource::{Live, Observed, ResourceError, Target};
+use crate::{
+    model::Address,
+    resource::{Live, Observed, ResourceError, Target},
+};
 
 /// How often an object is read again when it is written to while we compare.
 const READS: u32 = 5;
 
-/// Looks at all targets: one LIST for each cluster, type and namespace, and a GET for what is not in it.
+/// What a look at several targets found, each by its place among them.
+type Answers = Vec<(usize, Result<Observed, ResourceError>)>;
+
+/// The namespaces among the targets, as far as they were looked at.
+struct Namespaces {
+    answers: Answers,
+    /// Those that are not there, by cluster and name: nothing can be in them.
+    missing: BTreeSet<(Address, String)>,
+}
+
+type Looked<'a> = Shared<BoxFuture<'a, Arc<Namespaces>>>;
+
+/// Looks at all targets: one LIST for each cluster, type and namespace, and a GET for what is not in it, unless its
+/// namespace is not there either.
 pub(super) async fn observe(clusters: &Clusters, targets: &[Target]) -> Vec<Result<Observed, ResourceError>> {
     let mut answers: BTreeMap<usize, Result<Observed, ResourceError>> = BTreeMap::new();
     let mut groups: BTreeMap<_, Vec<(usize, Item<'_>)>> = BTreeMap::new();
@@ -33,17 +55,53 @@ pub(super) async fn observe(clusters: &Clusters, targets: &[Target]) -> Vec<Resu
             Err(error) => drop(answers.insert(at, Err(error))),
         }
     }
-    for group in join_all(groups.into_values().map(|group| look_at(clusters, group))).await {
-        answers.extend(group);
-    }
+    let (namespaces, others): (Vec<_>, Vec<_>) = groups
+        .into_iter()
+        .partition(|((_, api_version, kind, _), _)| api_version == "v1" && kind == "Namespace");
+    let looked: Looked<'_> = look_at_namespaces(clusters, namespaces.into_iter().map(|(_, group)| group))
+        .boxed()
+        .shared();
+    let others = join_all(
+        others
+            .into_iter()
+            .map(|(_, group)| look_at(clusters, group, Some(looked.clone()))),
+    );
+    let (namespaces, others) = futures::join!(looked, others);
+    answers.extend(namespaces.answers.iter().cloned());
+    answers.extend(others.into_iter().flatten());
     answers.into_values().collect()
+}
+
+async fn look_at_namespaces(
+    clusters: &Clusters,
+    groups: impl Iterator<Item = Vec<(usize, Item<'_>)>>,
+) -> Arc<Namespaces> {
+    let looks = groups.map(|group| async {
+        let names: Vec<_> = group
+            .iter()
+            .map(|(_, item)| (item.identity.cluster.clone(), item.identity.name.clone()))
+            .collect();
+        (names, look_at(clusters, group, None).await)
+    });
+    let mut namespaces = Namespaces {
+        answers: Vec::new(),
+        missing: BTreeSet::new(),
+    };
+    for (names, answers) in join_all(looks).await {
+        let named = names.into_iter().zip(&answers);
+        let missing = named.filter(|(_, (_, answer))| matches!(answer, Ok(Observed::Absent)));
+        namespaces.missing.extend(missing.map(|(name, _)| name));
+        namespaces.answers.extend(answers);
+    }
+    Arc::new(namespaces)
 }
 
 /// Looks at objects of one type in one namespace.
 async fn look_at(
     clusters: &Clusters,
     group: Vec<(usize, Item<'_>)>,
-) -> Vec<(usize, Result<Observed, ResourceError>)> {
+    namespaces: Option<Looked<'_>>,
+) -> Answers {
     let Some((_, first)) = group.first() else {
         return Vec::new();
     };
@@ -65,8 +123,8 @@ async fn look_at(
     };
     let looks = group.into_iter().map(|(at, item)| {
         let found = found.remove(&item.identity.name);
-        let cluster = Arc::clone(&cluster);
-        async move { (at, look(clusters, &cluster, &item, found).await) }
+        let (cluster, namespaces) = (Arc::clone(&cluster), namespaces.clone());
+        async move { (at, look(clusters, &cluster, &item, found, namespaces).await) }
     });
     join_all(looks).await
 }
@@ -108,15 +166,26 @@ async fn look(
     cluster: &Cluster,
     item: &Item<'_>,
     listed: Option<Value>,
+    namespaces: Option<Looked<'_>>,
 ) -> Result<Observed, ResourceError> {
     let found = match listed {
         Some(found) => Some(found),
+        None if is_nowhere(item, namespaces).await => None,
         None => cluster.find(&item.path(cluster).await?).await?,
     };
     match found {
         None => Ok(Observed::Absent),
         Some(live) => judge(clusters, cluster, item, live).await,
     }
+}
+
+/// Whether the namespace that it would be in is not there.
+async fn is_nowhere(item: &Item<'_>, namespaces: Option<Looked<'_>>) -> bool {
+    let (Some(namespaces), Some(home)) = (namespaces, &item.identity.namespace) else {
+        return false;
+    };
+    let home = (item.identity.cluster.clone(), home.clone());
+    namespaces.await.missing.contains(&home)
 }
 
 /// What a live object is to its target.

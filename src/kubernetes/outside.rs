@@ -309,6 +309,7 @@ impl Kind for Outside {
             records_inputs: false,
             at_once: 4,
             expected: None,
+            removal: None,
             // A load balancer takes a minute or two to go; the controllers behind them try again in minutes.
             deadline: Duration::from_mins(15),
             settles: Duration::ZERO,

@@ -30,6 +30,7 @@ impl Resource for ExistingCluster {
         records_inputs: true,
         at_once: 1,
         expected: Some(Duration::from_secs(1)),
+        removal: None,
         deadline: Duration::from_mins(1),
         settles: Duration::ZERO,
         paced: false,

@@ -37,12 +37,14 @@ impl Resource for KindCluster {
         kubernetes: the version, looked up in the list of node images.\n\
         image: the node image; wins over kubernetes.\n\
         config: your own kind configuration, merged over the generated one: maps by field, nodes by position, other \
-        lists are added.";
+        lists are added.\n\
+        loadImages: empty; archives are a resource of their own, so that others can be loaded into the same cluster.";
     const TRAITS: Traits = Traits {
         intent: Intent::Each,
         records_inputs: true,
         at_once: 1,
         expected: Some(Duration::from_secs(30)),
+        removal: Some(Duration::from_secs(5)),
         deadline: Duration::from_mins(10),
         settles: Duration::ZERO,
         paced: false,

@@ -69,6 +69,7 @@ impl Resource for KindImages {
         records_inputs: true,
         at_once: 1,
         expected: Some(Duration::from_secs(15)),
+        removal: None,
         deadline: Duration::from_mins(10),
         settles: Duration::ZERO,
         paced: false,

@@ -39,6 +39,7 @@ impl Resource for KwokCluster {
         records_inputs: true,
         at_once: 1,
         expected: Some(Duration::from_secs(6)),
+        removal: Some(Duration::from_secs(1)),
         deadline: Duration::from_mins(2),
         settles: Duration::ZERO,
         paced: false,

@@ -69,6 +69,7 @@ impl Resource for KwokCompanion {
         records_inputs: true,
         at_once: 4,
         expected: Some(Duration::from_secs(3)),
+        removal: Some(Duration::from_secs(1)),
         deadline: Duration::from_mins(1),
         settles: Duration::ZERO,
         paced: false,

@@ -32,7 +32,7 @@ const TOTALS: [Action; 6] = [
 ];
 
 /// The plan for a person: by component, what happens to which resource and why, then one line of totals.
-/// `full` folds nothing; `expected` is how long an apply would take.
+/// `full` folds nothing; `expected` is how long it would take.
 pub fn plan_text(plan: &Plan, style: &Style, full: bool, expected: Option<Duration>) -> String {
     let summary = plan.summary();
     if !summary.pending() {

@@ -29,6 +29,8 @@ pub struct Traits {
     pub at_once: usize,
     /// How long one usually takes until it is ready, if that is known.
     pub expected: Option<Duration>,
+    /// How long one usually takes to go, if that is known.
+    pub removal: Option<Duration>,
     /// How long one may take until it is ready, before that is a failure.
     pub deadline: Duration,
     /// How long one that was just made may stay unseen. A create that may have happened all the same (its answer never

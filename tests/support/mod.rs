@@ -9,3 +9,5 @@ pub(crate) mod sandbox;
 pub(crate) mod shop;
 #[cfg(feature = "kubernetes")]
 pub(crate) mod tier;
+#[cfg(feature = "kubernetes")]
+pub(crate) mod whole;

@@ -76,6 +76,7 @@ impl Resource for AccessEntry {
         records_inputs: true,
         at_once: 2,
         expected: Some(Duration::from_secs(2)),
+        removal: Some(Duration::from_secs(2)),
         deadline: Duration::from_mins(5),
         settles: Duration::ZERO,
         paced: true,

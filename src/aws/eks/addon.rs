@@ -84,6 +84,7 @@ impl Resource for Addon {
         records_inputs: true,
         at_once: 4,
         expected: Some(Duration::from_secs(46)),
+        removal: Some(Duration::from_secs(20)),
         deadline: Duration::from_mins(20),
         settles: Duration::ZERO,
         paced: true,

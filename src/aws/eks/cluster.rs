@@ -111,6 +111,7 @@ impl Resource for Cluster {
         records_inputs: true,
         at_once: 2,
         expected: Some(Duration::from_mins(9)),
+        removal: Some(Duration::from_mins(3)),
         deadline: Duration::from_mins(40),
         settles: Duration::ZERO,
         paced: true,

@@ -52,6 +52,7 @@ impl Resource for LogGroup {
         records_inputs: true,
         at_once: 2,
         expected: Some(Duration::from_secs(1)),
+        removal: Some(Duration::from_secs(1)),
         deadline: Duration::from_mins(2),
         settles: Duration::ZERO,
         paced: true,

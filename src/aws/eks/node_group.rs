@@ -96,6 +96,7 @@ impl Resource for NodeGroup {
         records_inputs: true,
         at_once: 4,
         expected: Some(Duration::from_secs(110)),
+        removal: Some(Duration::from_secs(140)),
         deadline: Duration::from_mins(35),
         settles: Duration::ZERO,
         paced: true,

@@ -69,6 +69,7 @@ impl Resource for Role {
         records_inputs: true,
         at_once: 4,
         expected: Some(Duration::from_secs(2)),
+        removal: Some(Duration::from_secs(2)),
         deadline: Duration::from_mins(2),
         settles: Duration::ZERO,
         paced: true,

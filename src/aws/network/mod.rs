@@ -30,6 +30,7 @@ const NETWORK: Traits = Traits {
     records_inputs: true,
     at_once: 4,
     expected: Some(Duration::from_secs(2)),
+    removal: Some(Duration::from_secs(2)),
     deadline: Duration::from_mins(5),
     settles: Duration::from_secs(10),
     paced: true,

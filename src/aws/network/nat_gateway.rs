@@ -45,6 +45,7 @@ impl Listed for NatGateway {
         tags: more tags for it; changed in place.";
     const TRAITS: Traits = Traits {
         expected: Some(Duration::from_secs(95)),
+        removal: Some(Duration::from_mins(1)),
         ..NETWORK
     };
     const BY_ID: &'static str = "nat-gateway-id";

@@ -79,6 +79,7 @@ impl Kind for Leftovers {
             records_inputs: true,
             at_once: 1,
             expected: None,
+            removal: None,
             // Interfaces of load balancers take minutes to go after them.
             deadline: Duration::from_mins(15),
             settles: Duration::ZERO,
