@@ -54,6 +54,22 @@ fn case_31_a_diff_writes_nothing_neither_there_nor_here() {
 }
 
 #[test]
+fn case_31_nothing_is_asked_by_name_in_a_namespace_that_is_not_there() {
+    let Some(bench) = bench("case-31c") else { return };
+    bench.in_namespace(SETTINGS);
+    let named = |bench: &Bench| {
+        let sent = bench.proxy.sent().into_iter();
+        sent.filter(|sent| sent.path.contains("/configmaps/")).count()
+    };
+    bench.diff();
+    assert_eq!(named(&bench), 0, "{:#?}", bench.proxy.sent());
+    // Made by someone else, it may hold what carries no mark and is in no list of ours.
+    bench.kubectl(&["create", "namespace", "NS"]);
+    bench.diff();
+    assert!(named(&bench) > 0, "{:#?}", bench.proxy.sent());
+}
+
+#[test]
 fn case_31_a_diff_needs_no_more_than_the_right_to_read() {
     let Some(bench) = bench("case-31b") else { return };
     bench.in_namespace(SETTINGS);
